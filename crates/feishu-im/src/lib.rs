@@ -1,1 +1,33 @@
-//! stub
+//! A typed client of Feishu's messaging API.
+//!
+//! An operation (`op`) makes a `Request`; `Client::call` performs it exactly once and hands back an `Exchange`;
+//! `classify` reads what it means. Endpoints, codes and limits are tables.
+//!
+//! Promises: a request is never repeated here; "not sent" is proven, never guessed; no token, secret, address or
+//! content appears in an error text or in `Debug`.
+//! Not here: queues, waiting, pacing, what to do about an outcome. The program installs the TLS provider if it
+//! links more than one.
+
+pub mod answers;
+mod body;
+pub mod classify;
+pub mod client;
+pub mod codes;
+pub mod content;
+pub mod endpoints;
+pub mod exchange;
+mod form;
+pub mod ids;
+pub mod limits;
+pub mod op;
+pub mod request;
+mod token;
+
+pub use classify::{BucketKind, Class, PauseScope, Verdict, classify};
+pub use client::{Client, ClientError, ClientOptions, Clock, SystemClock};
+pub use codes::{CodeRow, Who, explain};
+pub use content::{BatchContent, BatchLists, CONTENT_KEYS, Content, Flaw};
+pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace};
+pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};
+pub use ids::IdType;
+pub use request::{Body, FileSource, Request};

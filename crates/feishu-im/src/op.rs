@@ -1,0 +1,429 @@
+//! One struct an operation, each with `request()`.
+//!
+//! Promises: field names are the platform's; a request depends on nothing but the struct.
+//! Not here: checks of content (`content`), answers (`answers`).
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::content::{BatchContent, BatchLists};
+use crate::endpoints::Api;
+use crate::ids::IdType;
+use crate::request::{Body, FileSource, Request};
+
+/// Sends one message. Answer: [`crate::answers::Message`].
+#[derive(Clone, Copy)]
+pub struct SendMessage<'a> {
+    /// Kind of `receive_id`.
+    pub receive_id_type: IdType,
+    /// The receiver.
+    pub receive_id: &'a str,
+    /// The platform's type of message.
+    pub msg_type: &'a str,
+    /// Content as JSON text; it travels as a string.
+    pub content: &'a str,
+    /// The key that lets one of several equal requests succeed, ≤ 50 characters; empty for none.
+    pub uuid: &'a str,
+}
+
+impl SendMessage<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            receive_id: &'a str,
+            msg_type: &'a str,
+            content: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            uuid: &'a str,
+        }
+        let &SendMessage {
+            receive_id,
+            msg_type,
+            content,
+            uuid,
+            ..
+        } = self;
+        Request::new(Api::SendMessage, &[])
+            .query("receive_id_type", self.receive_id_type.name())
+            .json(&Wire {
+                receive_id,
+                msg_type,
+                content,
+                uuid,
+            })
+    }
+}
+
+/// Sends one content to many people and departments. Answer: [`crate::answers::BatchSent`].
+#[derive(Clone, Copy)]
+pub struct BatchSend<'a> {
+    /// What is sent.
+    pub content: &'a BatchContent,
+    /// To whom; each list ≤ [`crate::limits::BATCH_IDS_MAX`].
+    pub lists: BatchLists<'a>,
+}
+
+impl BatchSend<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        let mut request = Request::new(Api::BatchSend, &[]);
+        request.body = Body::Json(self.content.body(&self.lists));
+        request
+    }
+}
+
+/// How people are buzzed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UrgentWay {
+    /// In the app.
+    App,
+    /// In the app and by SMS.
+    Sms,
+    /// In the app and by a call.
+    Phone,
+}
+
+/// Buzzes people about a message. Answer: [`crate::answers::Urgent`].
+#[derive(Clone, Copy)]
+pub struct Urgent<'a> {
+    /// How.
+    pub way: UrgentWay,
+    /// The bot's own message, `om_…`.
+    pub message_id: &'a str,
+    /// Kind of the ids: open, union or user id.
+    pub user_id_type: IdType,
+    /// Whom; ≤ [`crate::limits::URGENT_USERS_MAX`].
+    pub user_id_list: &'a [String],
+}
+
+impl Urgent<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            user_id_list: &'a [String],
+        }
+        let api = match self.way {
+            UrgentWay::App => Api::UrgentApp,
+            UrgentWay::Sms => Api::UrgentSms,
+            UrgentWay::Phone => Api::UrgentPhone,
+        };
+        Request::new(api, &[self.message_id])
+            .query("user_id_type", self.user_id_type.name())
+            .json(&Wire {
+                user_id_list: self.user_id_list,
+            })
+    }
+}
+
+/// Pins a message in its chat. Answer: [`crate::answers::Pinned`].
+#[derive(Clone, Copy)]
+pub struct Pin<'a> {
+    /// `om_…`
+    pub message_id: &'a str,
+}
+
+impl Pin<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            message_id: &'a str,
+        }
+        Request::new(Api::Pin, &[]).json(&Wire {
+            message_id: self.message_id,
+        })
+    }
+}
+
+/// Takes a pin away. No answer beyond the code.
+#[derive(Clone, Copy)]
+pub struct Unpin<'a> {
+    /// `om_…`
+    pub message_id: &'a str,
+}
+
+impl Unpin<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::Unpin, &[self.message_id])
+    }
+}
+
+/// A page of a chat's pins. Answer: [`crate::answers::Pins`].
+#[derive(Clone, Copy, Default)]
+pub struct ListPins<'a> {
+    /// `oc_…`
+    pub chat_id: &'a str,
+    /// Unix milliseconds.
+    pub start_time_ms: Option<i64>,
+    /// Unix milliseconds.
+    pub end_time_ms: Option<i64>,
+    /// 1 to [`crate::limits::PINS_PAGE_MAX`].
+    pub page_size: Option<u32>,
+    /// From the page before.
+    pub page_token: Option<&'a str>,
+}
+
+impl ListPins<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::ListPins, &[])
+            .query("chat_id", self.chat_id)
+            .query_opt("start_time", self.start_time_ms)
+            .query_opt("end_time", self.end_time_ms)
+            .query_opt("page_size", self.page_size)
+            .query_opt("page_token", self.page_token)
+    }
+}
+
+/// Recalls a message. No answer beyond the code.
+#[derive(Clone, Copy)]
+pub struct Recall<'a> {
+    /// `om_…`
+    pub message_id: &'a str,
+}
+
+impl Recall<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::Recall, &[self.message_id])
+    }
+}
+
+/// Recalls a batch; done in the background, see [`BatchProgress`]. No answer beyond the code.
+#[derive(Clone, Copy)]
+pub struct BatchRecall<'a> {
+    /// `bm-…`
+    pub batch_message_id: &'a str,
+}
+
+impl BatchRecall<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::BatchRecall, &[self.batch_message_id])
+    }
+}
+
+/// A page of those who read a message. Answer: [`crate::answers::ReadUsers`].
+#[derive(Clone, Copy)]
+pub struct ReadUsers<'a> {
+    /// The bot's own message, ≤ 7 days old.
+    pub message_id: &'a str,
+    /// Kind of the answered ids: open, union or user id.
+    pub user_id_type: IdType,
+    /// 1 to [`crate::limits::READ_USERS_PAGE_MAX`].
+    pub page_size: Option<u32>,
+    /// From the page before.
+    pub page_token: Option<&'a str>,
+}
+
+impl ReadUsers<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::ReadUsers, &[self.message_id])
+            .query("user_id_type", self.user_id_type.name())
+            .query_opt("page_size", self.page_size)
+            .query_opt("page_token", self.page_token)
+    }
+}
+
+/// How far a batch is. Answer: [`crate::answers::Progress`].
+#[derive(Clone, Copy)]
+pub struct BatchProgress<'a> {
+    /// `bm-…`, ≤ 30 days old.
+    pub batch_message_id: &'a str,
+}
+
+impl BatchProgress<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::BatchProgress, &[self.batch_message_id])
+    }
+}
+
+/// How many a batch reached and how many read it. Answer: [`crate::answers::BatchReads`].
+#[derive(Clone, Copy)]
+pub struct BatchReadUser<'a> {
+    /// `bm-…`, ≤ 30 days old.
+    pub batch_message_id: &'a str,
+}
+
+impl BatchReadUser<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::BatchReadUser, &[self.batch_message_id])
+    }
+}
+
+/// Reads one message. Answer: [`crate::answers::Messages`].
+#[derive(Clone, Copy)]
+pub struct GetMessage<'a> {
+    /// `om_…`
+    pub message_id: &'a str,
+    /// A card as it was sent instead of the simplified form.
+    pub user_card_content: bool,
+}
+
+impl GetMessage<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        let request = Request::new(Api::GetMessage, &[self.message_id]);
+        card_form(request, self.user_card_content)
+    }
+}
+
+/// A page of a chat's or a thread's messages. Answer: [`crate::answers::Messages`].
+#[derive(Clone, Copy)]
+pub struct ListMessages<'a> {
+    /// `ChatId` or `ThreadId`.
+    pub container: IdType,
+    /// The chat or the thread.
+    pub container_id: &'a str,
+    /// Unix **seconds**; not for threads.
+    pub start_time_s: Option<i64>,
+    /// Unix **seconds**; not for threads.
+    pub end_time_s: Option<i64>,
+    /// Newest first; fixed while paging.
+    pub newest_first: bool,
+    /// 1 to [`crate::limits::HISTORY_PAGE_MAX`].
+    pub page_size: Option<u32>,
+    /// From the page before.
+    pub page_token: Option<&'a str>,
+    /// Cards as they were sent instead of the simplified form.
+    pub user_card_content: bool,
+}
+
+impl ListMessages<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        let kind = if self.container == IdType::ThreadId {
+            "thread"
+        } else {
+            "chat"
+        };
+        let sort = if self.newest_first {
+            "ByCreateTimeDesc"
+        } else {
+            "ByCreateTimeAsc"
+        };
+        let request = Request::new(Api::ListMessages, &[])
+            .query("container_id_type", kind)
+            .query("container_id", self.container_id)
+            .query_opt("start_time", self.start_time_s)
+            .query_opt("end_time", self.end_time_s)
+            .query("sort_type", sort)
+            .query_opt("page_size", self.page_size)
+            .query_opt("page_token", self.page_token);
+        card_form(request, self.user_card_content)
+    }
+}
+
+fn card_form(request: Request, user_card_content: bool) -> Request {
+    if user_card_content {
+        request.query("card_msg_content_type", "user_card_content")
+    } else {
+        request
+    }
+}
+
+/// What an uploaded image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ImageType {
+    /// To be sent.
+    Message,
+    /// To be an avatar.
+    Avatar,
+}
+
+/// Uploads an image. Answer: [`crate::answers::UploadedImage`].
+#[derive(Clone, Copy)]
+pub struct UploadImage<'a> {
+    /// What for.
+    pub image_type: ImageType,
+    /// The name it travels under.
+    pub file_name: &'a str,
+    /// Its bytes, ≤ [`crate::limits::IMAGE_BYTES_MAX`], not empty.
+    pub image: &'a FileSource,
+}
+
+impl UploadImage<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        let image_type = match self.image_type {
+            ImageType::Message => "message",
+            ImageType::Avatar => "avatar",
+        };
+        let mut request = Request::new(Api::UploadImage, &[]);
+        request.body = Body::Multipart {
+            fields: vec![("image_type", image_type.to_owned())],
+            file_field: "image",
+            file_name: self.file_name.to_owned(),
+            file: self.image.clone(),
+        };
+        request
+    }
+}
+
+/// Who the bot is. Answer: [`crate::answers::BotInfo`], read from the whole body.
+#[derive(Clone, Copy, Debug)]
+pub struct BotInfo;
+
+impl BotInfo {
+    /// The request.
+    pub fn request(&self) -> Request {
+        Request::new(Api::BotInfo, &[])
+    }
+}
+
+/// Asks for a tenant token. Answer: [`crate::answers::TenantToken`], read from the whole body.
+#[derive(Clone, Copy)]
+pub struct TenantToken<'a> {
+    /// `cli_…`
+    pub app_id: &'a str,
+    /// The app's secret.
+    pub app_secret: &'a str,
+}
+
+impl TenantToken<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            app_id: &'a str,
+            app_secret: &'a str,
+        }
+        let &TenantToken { app_id, app_secret } = self;
+        Request::new(Api::TenantToken, &[]).json(&Wire { app_id, app_secret })
+    }
+}
+
+/// `Debug` by name alone: fields are ids, content and secrets.
+macro_rules! nameless_debug {
+    ($($op:ident),*) => {$(
+        impl fmt::Debug for $op<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($op))
+            }
+        }
+    )*};
+}
+nameless_debug!(
+    SendMessage,
+    BatchSend,
+    Urgent,
+    Pin,
+    Unpin,
+    ListPins,
+    Recall,
+    BatchRecall,
+    ReadUsers,
+    BatchProgress,
+    BatchReadUser,
+    GetMessage,
+    ListMessages,
+    UploadImage,
+    TenantToken
+);

@@ -13,6 +13,7 @@ mod reactions;
 
 use crate::classify::{BucketKind, Class, PauseScope};
 use crate::endpoints::{Api, Topic};
+use crate::limits::IN_PROGRESS_WAIT_MS;
 
 /// One meaning of one code.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub enum Scope {
 pub enum Sub {
     /// Nothing.
     None,
-    /// These words, in any case.
+    /// These words (lower case here, any case there).
     Text(&'static str),
     /// `ErrCode: N` in the message of a failed card.
     Card(i64),
@@ -84,6 +85,98 @@ pub enum Who {
     Nobody,
     /// It needs no person: waiting, repeating or a new token does it.
     Relay,
+}
+
+/// The beginning of a row; the rest is added by the functions below.
+const fn row(
+    apis: Scope,
+    source: &'static str,
+    code: i64,
+    class: Class,
+    who: Who,
+    meaning: &'static str,
+    meaning_zh: &'static str,
+) -> CodeRow {
+    CodeRow {
+        apis,
+        code,
+        sub: Sub::None,
+        class,
+        meaning,
+        meaning_zh,
+        who,
+        pause: None,
+        bucket: None,
+        wait_ms: None,
+        proof: false,
+        same_bytes: false,
+        in_progress: false,
+        source,
+    }
+}
+
+impl CodeRow {
+    const fn only(self, names: &'static [&'static str]) -> CodeRow {
+        CodeRow {
+            apis: Scope::Only(names),
+            ..self
+        }
+    }
+
+    const fn text(self, words: &'static str) -> CodeRow {
+        CodeRow {
+            sub: Sub::Text(words),
+            ..self
+        }
+    }
+
+    const fn pause(self, scope: PauseScope) -> CodeRow {
+        CodeRow {
+            pause: Some(scope),
+            ..self
+        }
+    }
+
+    const fn bucket(self, bucket: BucketKind, wait_ms: Option<i64>) -> CodeRow {
+        CodeRow {
+            bucket: Some(bucket),
+            wait_ms,
+            ..self
+        }
+    }
+
+    const fn wait(self, wait_ms: i64) -> CodeRow {
+        CodeRow {
+            wait_ms: Some(wait_ms),
+            ..self
+        }
+    }
+
+    const fn proof(self) -> CodeRow {
+        CodeRow {
+            proof: true,
+            ..self
+        }
+    }
+
+    const fn same_bytes(self) -> CodeRow {
+        CodeRow {
+            same_bytes: true,
+            ..self
+        }
+    }
+
+    const fn in_progress(self) -> CodeRow {
+        CodeRow {
+            in_progress: true,
+            wait_ms: Some(IN_PROGRESS_WAIT_MS),
+            ..self
+        }
+    }
+
+    const fn source(self, source: &'static str) -> CodeRow {
+        CodeRow { source, ..self }
+    }
 }
 
 impl Scope {
@@ -116,11 +209,12 @@ impl Sub {
         }
     }
 
-    fn rank(self) -> u8 {
+    /// The more it asks for, the more it knows.
+    fn rank(self) -> usize {
         match self {
             Sub::None => 0,
-            Sub::Text(_) | Sub::Card(_) => 1,
-            Sub::CardText(..) => 2,
+            Sub::Card(_) => 1,
+            Sub::Text(words) | Sub::CardText(_, words) => 1 + words.len(),
         }
     }
 
@@ -143,16 +237,14 @@ fn card_code(msg: &str) -> Option<i64> {
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static CodeRow> {
-    [
+    let tables = [
         gateway::ROWS,
         messages::ROWS,
         reactions::ROWS,
         files::ROWS,
-        cards::ROWS,
         batch::ROWS,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    tables.into_iter().flatten().chain(cards::rows())
 }
 
 /// The row for a code that `api` answered with the words `msg`; `None` for an unknown code.
@@ -169,3 +261,6 @@ pub fn explain(code: i64) -> Vec<&'static CodeRow> {
         .filter(|row| row.code == code || row.sub.card() == Some(code))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Windows by name: one for each receiver or message that is busy just now.
+//!
+//! A name nobody sends to has no window, so their number follows the last second's traffic. Two
+//! names of one chat (an `ou_` and the `oc_` it turned out to be) are brought together by `merge`.
+//! Feishu's refusals halve what a name may have; quiet time gives it back one by one.
+//! Not here: which names a call counts under (`pace`).
+
+use std::collections::HashMap;
+
+use super::pause::Pause;
+use super::window::{Room, Window};
+
+/// Quiet time after which a receiver's learned rate rises by one.
+const RECOVERY_MS: i64 = 30_000;
+/// Refusals closer together than this are one piece of news: the calls left together.
+const SAME_NEWS_MS: i64 = 1_000;
+/// A pause from a single refusal is never longer.
+const PAUSE_CAP_MS: i64 = 60_000;
+/// With fewer windows than this nobody looks for idle ones.
+const SWEEP_MIN: usize = 256;
+
+/// A window in a shelf, held by a call under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+#[derive(Debug)]
+struct Slot {
+    window: Window,
+    rate: Option<Rate>,
+    pause: Pause,
+    /// Where this window went when its name turned out to be another's; kept for its open calls.
+    moved: Option<Place>,
+}
+
+/// A cap below the configured one, and since when.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    calls: u32,
+    full: u32,
+    since: i64,
+}
+
+/// All windows of one length, in rows (a tenant's chats, an app's people).
+#[derive(Debug)]
+pub(super) struct Shelf {
+    len_ms: i64,
+    rows: Vec<HashMap<Box<str>, Place>>,
+    slots: Vec<Slot>,
+    free: Vec<Place>,
+    /// So many windows, and idle ones are looked for.
+    sweep_at: usize,
+}
+
+impl Shelf {
+    pub(super) fn new(rows: usize, len_ms: i64) -> Self {
+        Self {
+            len_ms,
+            rows: (0..rows).map(|_| HashMap::new()).collect(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sweep_at: SWEEP_MIN,
+        }
+    }
+
+    /// When one more call to `name` fits; `cap` 0 = no window, only pauses.
+    pub(super) fn room(&mut self, row: usize, name: &str, cap: u32, now: i64) -> Room {
+        let Some(place) = self.find(row, name) else {
+            return Room::Now;
+        };
+        let slot = self.slot(place);
+        let room = match slot.cap(cap, now) {
+            0 => Room::Now,
+            cap => slot.window.room(1, cap, now),
+        };
+        match (room, slot.pause.until(now)) {
+            (Room::OnAnswer, _) => Room::OnAnswer,
+            (room, None) => room,
+            (Room::Now, Some(until)) => Room::At(until),
+            (Room::At(ms), Some(until)) => Room::At(ms.max(until)),
+        }
+    }
+
+    pub(super) fn take(&mut self, row: usize, name: &str, now: i64) -> Place {
+        if self.len() >= self.sweep_at {
+            self.prune(now);
+        }
+        let place = self.find_or_add(row, name);
+        self.slot(place).window.take(1);
+        place
+    }
+
+    pub(super) fn answered(&mut self, place: Place, now: i64) {
+        let slot = self.slot(place);
+        let Some(to) = slot.moved else {
+            return slot.window.answered(1, now);
+        };
+        slot.window.refund(1);
+        self.let_go(place);
+        self.slot(to).window.answered(1, now);
+    }
+
+    pub(super) fn refund(&mut self, place: Place) {
+        let slot = self.slot(place);
+        slot.window.refund(1);
+        if let Some(to) = slot.moved {
+            self.let_go(place);
+            self.slot(to).window.refund(1);
+        }
+    }
+
+    /// Feishu refused a call to `name`: closes it until `until_ms` and halves what it may have.
+    pub(super) fn limited(&mut self, row: usize, name: &str, cap: u32, until_ms: i64, now: i64) {
+        let place = self.find_or_add(row, name);
+        let slot = self.slot(place);
+        slot.pause.extend(until_ms, PAUSE_CAP_MS, now);
+        if cap == 0 {
+            return;
+        }
+        let calls = slot.cap(cap, now);
+        let fresh = slot
+            .rate
+            .is_none_or(|rate| now.saturating_sub(rate.since) >= SAME_NEWS_MS);
+        let calls = if fresh { (calls / 2).max(1) } else { calls };
+        slot.rate = Some(Rate {
+            calls,
+            full: cap,
+            since: now,
+        });
+    }
+
+    /// `from` turned out to be `to`: from now on they share one window.
+    pub(super) fn merge(&mut self, from: (usize, &str), to: (usize, &str), now: i64) {
+        let Some(old) = self.rows.get_mut(from.0).and_then(|row| row.remove(from.1)) else {
+            return;
+        };
+        let new = self.find_or_add(to.0, to.1);
+        if new == old {
+            return;
+        }
+        let fresh = Slot::new(self.len_ms);
+        let mut gone = std::mem::replace(self.slot(old), fresh);
+        let open = gone.window.open();
+        let slot = self.slot(new);
+        slot.window.take(open);
+        slot.window.absorb_closing(&mut gone.window);
+        slot.pause.absorb(&mut gone.pause, now);
+        slot.rate = slower(slot.rate, gone.rate);
+        gone.moved = Some(new);
+        *self.slot(old) = gone;
+        self.let_go(old);
+    }
+
+    /// Drops every window that holds nothing, is open and has its full rate again.
+    pub(super) fn prune(&mut self, now: i64) {
+        let Self {
+            len_ms,
+            rows,
+            slots,
+            free,
+            ..
+        } = self;
+        for row in rows {
+            row.retain(|_, place| {
+                let slot = &mut slots[place.0 as usize];
+                let idle = slot.is_idle(now);
+                if idle {
+                    *slot = Slot::new(*len_ms);
+                    free.push(*place);
+                }
+                !idle
+            });
+            if row.capacity() > 4 * row.len() + 64 {
+                row.shrink_to_fit();
+            }
+        }
+        self.sweep_at = (2 * self.len()).max(SWEEP_MIN);
+    }
+
+    /// How many windows there are, those that moved and still have open calls included.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The next time at which a window here changes by itself.
+    pub(super) fn next_change(&self, now: i64) -> Option<i64> {
+        let live = self.rows.iter().flat_map(HashMap::values);
+        live.filter_map(|place| {
+            let slot = &self.slots[place.0 as usize];
+            let ends = [slot.window.next_free_ms(), slot.pause.end_ms()];
+            ends.into_iter().flatten().filter(|ms| *ms > now).min()
+        })
+        .min()
+    }
+
+    fn find(&self, row: usize, name: &str) -> Option<Place> {
+        self.rows.get(row)?.get(name).copied()
+    }
+
+    fn find_or_add(&mut self, row: usize, name: &str) -> Place {
+        if let Some(place) = self.find(row, name) {
+            return place;
+        }
+        let slot = Slot::new(self.len_ms);
+        let place = match self.free.pop() {
+            Some(place) => {
+                *self.slot(place) = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                Place(u32::try_from(self.slots.len() - 1).expect("fewer windows than calls"))
+            }
+        };
+        self.rows[row].insert(name.into(), place);
+        place
+    }
+
+    fn slot(&mut self, place: Place) -> &mut Slot {
+        &mut self.slots[place.0 as usize]
+    }
+
+    /// Frees a moved window once its last open call was given back.
+    fn let_go(&mut self, place: Place) {
+        let slot = &mut self.slots[place.0 as usize];
+        if slot.moved.is_some() && slot.window.is_empty() {
+            *slot = Slot::new(self.len_ms);
+            self.free.push(place);
+        }
+    }
+}
+
+impl Slot {
+    fn new(len_ms: i64) -> Self {
+        Self {
+            window: Window::new(len_ms),
+            rate: None,
+            pause: Pause::default(),
+            moved: None,
+        }
+    }
+
+    /// The learned cap, at most the configured one; 0 stays 0.
+    fn cap(&mut self, cap: u32, now: i64) -> u32 {
+        let Some(rate) = &mut self.rate else {
+            return cap;
+        };
+        rate.since = rate.since.min(now);
+        rate.calls_at(now).min(cap)
+    }
+
+    fn is_idle(&mut self, now: i64) -> bool {
+        self.window.expire(now);
+        let recovered = self.rate.is_none_or(|rate| rate.calls_at(now) >= rate.full);
+        recovered && self.window.is_empty() && self.pause.until(now).is_none()
+    }
+}
+
+impl Rate {
+    fn calls_at(self, now: i64) -> u32 {
+        let steps = now.saturating_sub(self.since).max(0) / RECOVERY_MS;
+        self.calls
+            .saturating_add(u32::try_from(steps).unwrap_or(u32::MAX))
+    }
+}
+
+fn slower(a: Option<Rate>, b: Option<Rate>) -> Option<Rate> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.calls < a.calls { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,45 @@
+//! What all connections of one sandbox share: the world, the faults, the journal.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::faults::Faults;
+use crate::journal::Journal;
+use crate::world::World;
+
+/// The inside of a running sandbox.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    faults: Mutex<Faults>,
+    journal: Option<Journal>,
+}
+
+impl Shared {
+    pub(crate) fn new(world: World, journal: Option<Journal>) -> Self {
+        Self {
+            world: Mutex::new(world),
+            faults: Mutex::default(),
+            journal,
+        }
+    }
+
+    /// The world, for as long as the guard lives; never held across a wait.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rules of faults.
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what changed in `world`.
+    pub(crate) fn journal(&self, world: &mut World) {
+        let touched = world.take_touched();
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.append(world, &touched)
+        {
+            tracing::error!(%error, "the sandbox can not write its state file");
+        }
+    }
+}

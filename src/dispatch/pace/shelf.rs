@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::super::delay::{RECEIVER_LIMITED, delay_ms};
 use super::pause::Pause;
 use super::window::{Room, Window};
 
@@ -36,7 +37,10 @@ struct Slot {
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     calls: u32,
+    /// The configured cap: a rate that is back there is forgotten.
     full: u32,
+    /// In a row, with less than a recovery between them.
+    refusals: u32,
     since: i64,
 }
 
@@ -108,24 +112,30 @@ impl Shelf {
         }
     }
 
-    /// Feishu refused a call to `name`: closes it until `until_ms` and halves what it may have.
+    /// Feishu refused a call to `name`: halves what it may have and closes it until `until_ms`,
+    /// longer each time as long as refusals go on.
     pub(super) fn limited(&mut self, row: usize, name: &str, cap: u32, until_ms: i64, now: i64) {
         let place = self.find_or_add(row, name);
+        let seed = u64::from(place.0) ^ now.unsigned_abs();
         let slot = self.slot(place);
-        slot.pause.extend(until_ms, PAUSE_CAP_MS, now);
-        if cap == 0 {
-            return;
-        }
         let calls = slot.cap(cap, now);
-        let fresh = slot
-            .rate
-            .is_none_or(|rate| now.saturating_sub(rate.since) >= SAME_NEWS_MS);
-        let calls = if fresh { (calls / 2).max(1) } else { calls };
-        slot.rate = Some(Rate {
-            calls,
+        let (calls, refusals) = match slot.rate {
+            Some(rate) if rate.quiet_ms(now) < SAME_NEWS_MS => (calls, rate.refusals),
+            Some(rate) if rate.quiet_ms(now) < RECOVERY_MS => {
+                (calls / 2, rate.refusals.saturating_add(1))
+            }
+            Some(_) | None => (calls / 2, 1),
+        };
+        let rate = Rate {
+            calls: calls.max(1),
             full: cap,
+            refusals,
             since: now,
-        });
+        };
+        slot.rate = Some(rate);
+        let wait_ms = delay_ms(seed, rate.refusals, RECEIVER_LIMITED);
+        slot.pause
+            .extend(until_ms.max(now.saturating_add(wait_ms)), PAUSE_CAP_MS, now);
     }
 
     /// `from` turned out to be `to`: from now on they share one window.
@@ -256,8 +266,12 @@ impl Slot {
 }
 
 impl Rate {
+    fn quiet_ms(self, now: i64) -> i64 {
+        now.saturating_sub(self.since).max(0)
+    }
+
     fn calls_at(self, now: i64) -> u32 {
-        let steps = now.saturating_sub(self.since).max(0) / RECOVERY_MS;
+        let steps = self.quiet_ms(now) / RECOVERY_MS;
         self.calls
             .saturating_add(u32::try_from(steps).unwrap_or(u32::MAX))
     }
@@ -267,5 +281,151 @@ fn slower(a: Option<Rate>, b: Option<Rate>) -> Option<Rate> {
     match (a, b) {
         (Some(a), Some(b)) => Some(if b.calls < a.calls { b } else { a }),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP: u32 = 5;
+
+    fn fill(shelf: &mut Shelf, row: usize, name: &str, now: i64) -> Vec<Place> {
+        let mut places = Vec::new();
+        while shelf.room(row, name, CAP, now) == Room::Now {
+            places.push(shelf.take(row, name, now));
+        }
+        places
+    }
+
+    /// How many calls fit at `now`; they are answered at once.
+    fn fits(shelf: &mut Shelf, name: &str, now: i64) -> usize {
+        let places = fill(shelf, 0, name, now);
+        for place in &places {
+            shelf.answered(*place, now);
+        }
+        places.len()
+    }
+
+    #[test]
+    fn each_name_of_each_row_has_a_window_of_its_own() {
+        let mut shelf = Shelf::new(2, 1_000);
+        for (row, name) in [(0, "oc_a"), (0, "oc_b"), (1, "oc_a")] {
+            assert_eq!(fill(&mut shelf, row, name, 0).len(), 5);
+        }
+        assert_eq!(shelf.room(0, "oc_a", CAP, 0), Room::OnAnswer);
+    }
+
+    #[test]
+    fn a_refusal_halves_the_rate_and_quiet_time_gives_it_back() {
+        let mut shelf = Shelf::new(1, 1_000);
+        shelf.limited(0, "oc_a", CAP, 0, 0);
+        assert_eq!(fits(&mut shelf, "oc_a", 10_000), 2);
+        shelf.limited(0, "oc_a", CAP, 0, 20_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 40_000), 1);
+        assert_eq!(fits(&mut shelf, "oc_a", 50_000), 2);
+        assert_eq!(fits(&mut shelf, "oc_a", 110_000), 4);
+        assert_eq!(fits(&mut shelf, "oc_a", 140_000), 5);
+        assert_eq!(fits(&mut shelf, "oc_a", 1_000_000), 5);
+        shelf.prune(2_000_000);
+        assert_eq!(shelf.len(), 0);
+    }
+
+    #[test]
+    fn calls_refused_together_halve_it_once() {
+        let mut shelf = Shelf::new(1, 1_000);
+        for now in [0, 1, 2, 999] {
+            shelf.limited(0, "oc_a", CAP, 0, now);
+        }
+        assert_eq!(fits(&mut shelf, "oc_a", 20_000), 2);
+    }
+
+    #[test]
+    fn refusals_in_a_row_close_it_for_longer_up_to_eight_seconds() {
+        let mut shelf = Shelf::new(1, 1_000);
+        let mut now = 0;
+        for least in [500, 1_000, 2_000, 4_000, 4_000] {
+            shelf.limited(0, "oc_a", CAP, now + 1, now);
+            let Room::At(until) = shelf.room(0, "oc_a", CAP, now) else {
+                panic!("it is open");
+            };
+            assert!(
+                (least..=2 * least).contains(&(until - now)),
+                "{until} after {now}"
+            );
+            now += 10_000;
+        }
+        shelf.limited(0, "oc_a", CAP, now + 30_000, now);
+        assert_eq!(shelf.room(0, "oc_a", CAP, now), Room::At(now + 30_000));
+        now += 60_000;
+        shelf.limited(0, "oc_a", CAP, 0, now);
+        assert_eq!(
+            shelf.room(0, "oc_a", CAP, now + 1_000),
+            Room::Now,
+            "it was quiet meanwhile"
+        );
+    }
+
+    #[test]
+    fn a_pause_holds_where_the_window_is_off() {
+        let mut shelf = Shelf::new(1, 1_000);
+        assert_eq!(shelf.room(0, "oc_a", 0, 0), Room::Now);
+        shelf.limited(0, "oc_a", 0, 9_000, 0);
+        assert_eq!(shelf.room(0, "oc_a", 0, 0), Room::At(9_000));
+        assert_eq!(shelf.room(0, "oc_a", 0, 9_000), Room::Now);
+    }
+
+    #[test]
+    fn two_names_of_one_chat_share_what_both_hold_from_the_merge_on() {
+        let mut shelf = Shelf::new(2, 1_000);
+        let old: Vec<Place> = (0..3).map(|_| shelf.take(1, "ou_a", 0)).collect();
+        shelf.answered(old[0], 100);
+        let new = shelf.take(0, "oc_a", 0);
+        shelf.merge((1, "ou_a"), (0, "oc_a"), 100);
+        assert_eq!(fill(&mut shelf, 0, "oc_a", 100).len(), 1);
+        shelf.answered(old[1], 200);
+        shelf.refund(old[2]);
+        shelf.answered(new, 300);
+        assert_eq!(
+            fill(&mut shelf, 0, "oc_a", 300).len(),
+            1,
+            "the refunded one"
+        );
+        assert_eq!(shelf.room(0, "oc_a", CAP, 300), Room::At(1_101));
+        assert_eq!(
+            fill(&mut shelf, 1, "ou_a", 300).len(),
+            5,
+            "a name of its own again"
+        );
+    }
+
+    #[test]
+    fn a_merge_keeps_the_lower_rate_and_the_longer_pause() {
+        let mut shelf = Shelf::new(2, 1_000);
+        shelf.limited(1, "ou_a", CAP, 9_000, 0);
+        shelf.merge((1, "ou_a"), (0, "oc_a"), 0);
+        assert_eq!(shelf.room(0, "oc_a", CAP, 0), Room::At(9_000));
+        assert_eq!(fits(&mut shelf, "oc_a", 9_000), 2);
+    }
+
+    #[test]
+    fn the_number_of_windows_follows_the_last_seconds_traffic() {
+        let mut shelf = Shelf::new(2, 1_000);
+        for n in 0..100_000_i64 {
+            let now = n * 20;
+            let place = shelf.take(1, &format!("ou_{n}"), now);
+            if n % 3 == 0 {
+                shelf.merge((1, &format!("ou_{n}")), (0, &format!("oc_{n}")), now);
+            }
+            shelf.answered(place, now + 5);
+            assert!(shelf.len() <= SWEEP_MIN, "{} windows", shelf.len());
+        }
+        assert!(
+            shelf.slots.len() <= SWEEP_MIN + 1,
+            "{} slots",
+            shelf.slots.len()
+        );
+        shelf.prune(10_000_000);
+        assert_eq!(shelf.len(), 0);
     }
 }

@@ -2,4 +2,10 @@
 //!
 //! `docs/ARCHITECTURE.md` is the map of these rooms and says which may use which.
 
+pub mod cli;
+pub mod clock;
 pub mod config;
+mod dispatch;
+mod http;
+pub mod job;
+pub mod store;

@@ -1,1 +1,26 @@
-fn main() {}
+//! The program: one crypto provider, one runtime, the command line.
+
+use std::process::ExitCode;
+
+use feishu_relay::cli;
+
+fn main() -> ExitCode {
+    // TLS takes the process's provider; a second one in the graph would make it refuse to choose.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        cli::complain("another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(cli::run()),
+        Err(error) => {
+            cli::complain(&format!("cannot start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

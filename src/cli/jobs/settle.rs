@@ -1,0 +1,42 @@
+//! `jobs settle`: a person's word on a job that is in doubt.
+
+use serde_json::json;
+
+use crate::cli::exit::{Ended, Exit};
+use crate::cli::out;
+use crate::cli::relay::Remote;
+
+/// Say what became of a job in doubt
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Settle {
+    /// The job (job_…)
+    id: String,
+    /// done or failed
+    #[arg(value_parser = ["done", "failed"], hide_possible_values = true)]
+    state: String,
+    /// Feishu's id of the message that was found
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Settle {
+    /// Tells the relay.
+    pub(super) async fn run(self) -> Ended {
+        let relay = self.remote.relay()?;
+        let mut body = json!({"state": self.state});
+        if let Some(id) = &self.message_id {
+            body["message_id"] = json!(id);
+        }
+        let path = ["jobs", &self.id, "settle"];
+        let answer = relay
+            .post(&path, Vec::new(), Some(body.to_string()))
+            .await?;
+        match self.remote.json {
+            true => out::json(&answer.body)?,
+            false => out::line(&out::summary(&answer.json))?,
+        }
+        Ok(Exit::Fine)
+    }
+}

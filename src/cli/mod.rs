@@ -1,0 +1,92 @@
+//! The command line: one file a command, one place that prints, one table of exit codes.
+//!
+//! Commands that speak to a running relay (`send`, `jobs`, `status`) use its HTTP and nothing
+//! else; they hold no state and repeat nothing by themselves.
+
+mod check;
+mod exit;
+mod follow;
+mod jobs;
+mod out;
+mod relay;
+mod send;
+mod status;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::exit::{Exit, Trouble};
+use crate::config::Config;
+
+/// What every complaint on stderr begins with.
+const NAME: &str = "feishu-relay";
+
+/// A durable queue in front of Feishu: each message once, in order, within its limits
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Send(Box<send::Send>),
+    /// List jobs, look at one, act on one or on many
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    Status(status::Status),
+    Check(check::Check),
+}
+
+/// Runs the command that the process was started with.
+pub async fn run() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Send(send) => send.run().await,
+        Command::Jobs(jobs) => jobs.run().await,
+        Command::Status(status) => status.run().await,
+        Command::Check(check) => check.run().await,
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            if !trouble.sentence.is_empty() {
+                complain(&trouble.sentence);
+            }
+            trouble.exit.into()
+        }
+    }
+}
+
+/// Says on stderr why the program cannot go on.
+pub fn complain(sentence: &str) {
+    out::complain(&format!("{NAME}: {sentence}"));
+}
+
+/// Loads the config; its warnings go to stderr, its faults become the trouble.
+fn load(path: Option<&Path>) -> Result<Config, Trouble> {
+    let config = Config::load(path).map_err(|error| {
+        for fault in &error.faults {
+            out::complain(&fault.in_file(&error.file));
+        }
+        let sentence = match error.faults.len() {
+            1 => "the config has a fault".to_owned(),
+            faults => format!("the config has {faults} faults"),
+        };
+        Trouble::new(Exit::Wrong, sentence)
+    })?;
+    for warning in &config.warnings {
+        out::complain(&format!("warning: {}", warning.in_file(&config.file)));
+    }
+    Ok(config)
+}
+
+/// Reads `name=value`.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,123 @@
+//! The only place that prints: lines and tables for people, JSON for programs.
+//!
+//! Colours leave a terminal only, and not there when `NO_COLOR` is set (`anstream`).
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// Prints one line to stdout.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Prints the relay's JSON as it came, ended by a newline.
+pub(super) fn json(body: &str) -> io::Result<()> {
+    line(body.trim_end())
+}
+
+/// Prints one line to stderr; when that fails nobody is left to tell.
+pub(super) fn complain(text: &str) {
+    let mut out = anstream::stderr().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// Prints a table; on a terminal no wider than it.
+pub(super) fn table(headers: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .enforce_styling()
+        .set_header(headers)
+        .add_rows(rows);
+    let text = table.to_string();
+    let trimmed: Vec<_> = text.lines().map(str::trim_end).collect();
+    line(&trimmed.join("\n"))
+}
+
+/// A list of objects as a table: a column for each key, in the order of the alphabet.
+pub(super) fn objects(items: &[Value]) -> io::Result<()> {
+    let mut keys: Vec<&str> = Vec::new();
+    for key in items
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|item| item.keys())
+    {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    // What names a row comes first.
+    keys.sort_by_key(|key| (!matches!(*key, "app" | "name" | "lane"), *key));
+    let row = |item: &Value| keys.iter().map(|key| cell(&item[*key])).collect();
+    table(&keys, items.iter().map(row).collect())
+}
+
+/// A value as a person reads it.
+pub(super) fn cell(value: &Value) -> Cell {
+    Cell::new(text(value))
+}
+
+/// A JSON value as text: strings bare, nothing for null.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The state of a job, in the colour of how it stands.
+pub(super) fn state_cell(job: &Value) -> Cell {
+    let color = match job["state"].as_str().unwrap_or_default() {
+        "done" => Color::Green,
+        "failed" | "expired" => Color::Red,
+        "in_doubt" => Color::Yellow,
+        "canceled" => Color::DarkGrey,
+        _ => Color::Reset,
+    };
+    Cell::new(state(job)).fg(color)
+}
+
+/// The state of a job, with what it waits for.
+pub(super) fn state(job: &Value) -> String {
+    let state = text(&job["state"]);
+    match job["waiting_for"].as_str() {
+        Some(reason) => format!("{state} ({reason})"),
+        None => state,
+    }
+}
+
+/// A job in one line: its id, how it stands, what it made or why not.
+pub(super) fn summary(job: &Value) -> String {
+    let made = ["message_id", "batch_message_id", "image_key", "file_key"]
+        .iter()
+        .find_map(|name| job["receipt"][*name].as_str());
+    let mut line = format!("{} {}", text(&job["id"]), state(job));
+    if let Some(made) = made {
+        line.push(' ');
+        line.push_str(made);
+    }
+    let why = reason(job);
+    if !why.is_empty() {
+        line.push_str(": ");
+        line.push_str(&why);
+    }
+    line
+}
+
+/// Why a job is not done, in one line; empty when there is nothing to say.
+pub(super) fn reason(job: &Value) -> String {
+    let error = &job["error"];
+    let parts = [
+        text(&error["class"]),
+        text(&error["code"]),
+        text(&error["msg"]),
+    ];
+    let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    said.join(" ")
+}

@@ -1,0 +1,540 @@
+//! The command line against a relay that answers what it is told: exit codes, shapes, words.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+/// What a request looked like to the relay.
+#[derive(Debug, Clone)]
+struct Seen {
+    line: String,
+    token: Option<String>,
+    body: Value,
+}
+
+/// A relay that gives the next of its prepared answers and keeps what it saw.
+#[derive(Clone, Default)]
+struct Stub {
+    answers: Arc<Mutex<Vec<(u16, Value)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+async fn answer(State(stub): State<Stub>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20)
+        .await
+        .expect("a whole body");
+    let token = head.headers.get(header::AUTHORIZATION);
+    let seen = Seen {
+        line: format!("{} {}", head.method, head.uri),
+        token: token.map(|token| token.to_str().expect("text").to_owned()),
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+    };
+    stub.seen.lock().expect("not poisoned").push(seen);
+    let (status, body) = stub.answers.lock().expect("not poisoned").remove(0);
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, Bytes::from(body.to_string())).into_response()
+}
+
+/// How the command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+    seen: Vec<Seen>,
+}
+
+impl Ended {
+    fn lines(&self) -> Vec<&str> {
+        self.seen.iter().map(|seen| seen.line.as_str()).collect()
+    }
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_feishu-relay"));
+    command.args(words).env_clear().kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+async fn finish(mut command: Command, input: &str) -> Ended {
+    let mut child = command.spawn().expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that fails early does not read its input.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("an end");
+    Ended {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+        seen: Vec::new(),
+    }
+}
+
+/// Runs the binary against a relay that gives `answers` in order.
+async fn run(answers: Vec<(u16, Value)>, words: &[&str], input: &str) -> Ended {
+    let stub = Stub::default();
+    *stub.answers.lock().expect("not poisoned") = answers;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().fallback(answer).with_state(stub.clone());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut command = command(words);
+    command.env("FEISHU_RELAY_URL", url);
+    let mut ended = finish(command, input).await;
+    server.abort();
+    ended.seen = stub.seen.lock().expect("not poisoned").clone();
+    ended
+}
+
+fn job(state: &str) -> Value {
+    json!({"id": "job_1", "kind": "send", "to": "oc_a", "state": state, "attempts": []})
+}
+
+const SEND: [&str; 5] = ["send", "--to", "oc_a", "--text", "hi"];
+
+#[tokio::test]
+async fn a_stored_job_is_shown_by_id_and_state() {
+    let ended = run(vec![(202, job("queued"))], &SEND, "").await;
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "job_1 queued\n"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.lines(), ["POST /v1/jobs"]);
+    let body = json!({"kind": "send", "args": {"to": "oc_a", "text": "hi"}});
+    assert_eq!(ended.seen[0].body, body);
+}
+
+#[tokio::test]
+async fn every_flag_of_send_reaches_the_relay() {
+    let words = "send --to oc_a --text hi --app ops --key k --priority high --delay 5m --expires-in 1h \
+        --label team=db --label a=b=c --then-pin --then-urgent-app ou_a,ou_b --token t --json";
+    let words: Vec<_> = words.split_whitespace().collect();
+    let ended = run(vec![(202, job("queued"))], &words, "").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(ended.out, format!("{}\n", job("queued")));
+    assert_eq!(ended.seen[0].token.as_deref(), Some("Bearer t"));
+    let body = json!({
+        "kind": "send", "args": {"to": "oc_a", "text": "hi"}, "app": "ops", "key": "k", "priority": "high",
+        "delay": "5m", "expires_in": "1h", "labels": {"team": "db", "a": "b=c"},
+        "then": [{"kind": "pin"}, {"kind": "urgent_app", "args": {"users": ["ou_a", "ou_b"]}}],
+    });
+    assert_eq!(ended.seen[0].body, body);
+}
+
+#[tokio::test]
+async fn content_comes_from_files_and_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (image, ids) = (
+        file("a.png", b"png"),
+        file("ids", b"ou_a\n\n# nobody\nou_b # two\n"),
+    );
+    let stored = || vec![(202, job("queued"))];
+    let args = |ended: Ended| {
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        ended.seen[0].body["args"].clone()
+    };
+    let ended = run(stored(), &["send", "--to", "oc_a", "--image", &image], "").await;
+    let expected = json!({"to": "oc_a", "image": {"data": "cG5n", "file_name": "a.png"}});
+    assert_eq!(args(ended), expected);
+    let ended = run(
+        stored(),
+        &["send", "--to", "oc_a", "--card", "-"],
+        "{\"b\":1.50,\"a\":[]}\n",
+    )
+    .await;
+    assert_eq!(
+        args(ended),
+        json!({"to": "oc_a", "card": {"b": 1.5, "a": []}})
+    );
+    let ended = run(
+        stored(),
+        &["send", "--open-ids", &ids, "--markdown", "-"],
+        "# hi\n",
+    )
+    .await;
+    assert_eq!(ended.seen[0].body["kind"], "batch_send");
+    assert_eq!(
+        args(ended),
+        json!({"open_ids": ["ou_a", "ou_b"], "markdown": "# hi"})
+    );
+}
+
+#[tokio::test]
+async fn wrong_words_end_with_2_before_anything_is_asked() {
+    for words in [
+        &["send", "--to", "oc_a"][..],
+        &["send", "--text", "hi"],
+        &["send", "--to", "oc_a", "--text", "hi", "--markdown", "hi"],
+        &["send", "--to", "oc_a", "--text", "hi", "--delay", "soon"],
+        &["send", "--to", "oc_a", "--text", "hi", "--label", "team"],
+        &["send", "--to", "oc_a", "--card", "/nonexistent"],
+        &["send", "--open-ids", "-", "--text", "-"],
+        &["send", "--to", "oc_a", "--text", "hi", "--url", "ftp://a"],
+        &["jobs", "retry"],
+        &["jobs", "cancel", "job_1", "--state", "queued"],
+        &["jobs", "settle", "job_1", "maybe"],
+    ] {
+        let ended = run(vec![], words, "").await;
+        assert_eq!(
+            (ended.code, ended.seen.len()),
+            (2, 0),
+            "{words:?}: {}",
+            ended.err
+        );
+        assert!(!ended.err.is_empty(), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn wait_ends_as_the_job_does() {
+    for (state, code) in [
+        ("done", 0),
+        ("failed", 1),
+        ("expired", 1),
+        ("canceled", 1),
+        ("in_doubt", 5),
+    ] {
+        let words = [&SEND[..], &["--wait=10s"]].concat();
+        let answers = vec![
+            (202, job("queued")),
+            (200, job("sending")),
+            (200, job(state)),
+        ];
+        let ended = run(answers, &words, "").await;
+        assert_eq!(ended.code, code, "{state}: {}", ended.err);
+        assert_eq!(ended.out, format!("job_1 {state}\n"));
+        assert_eq!(ended.lines()[0], "POST /v1/jobs?wait=10000ms");
+        assert!(
+            ended.lines()[1].starts_with("GET /v1/jobs/job_1?wait="),
+            "{:?}",
+            ended.lines()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_settles_at_once_is_not_asked_for_again() {
+    let words = [&SEND[..], &["--wait"]].concat();
+    let ended = run(vec![(202, job("done"))], &words, "").await;
+    assert_eq!(
+        (ended.code, ended.lines()),
+        (0, vec!["POST /v1/jobs?wait=30000ms"])
+    );
+}
+
+#[tokio::test]
+async fn a_wait_that_runs_out_ends_with_4() {
+    let words = [&SEND[..], &["--wait=1ms"]].concat();
+    let ended = run(vec![(202, job("queued")), (200, job("queued"))], &words, "").await;
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    assert!(ended.err.contains("it is stored"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn refusals_say_why_in_one_line() {
+    let problem = json!({"title": "Unprocessable", "detail": "the job is not right", "errors": [{"pointer": "/args/to", "detail": "is missing"}]});
+    for (status, code) in [
+        (400, 2),
+        (401, 2),
+        (404, 2),
+        (409, 2),
+        (422, 2),
+        (503, 3),
+        (500, 1),
+    ] {
+        let ended = run(vec![(status, problem.clone())], &SEND, "").await;
+        assert_eq!(ended.code, code, "{status}");
+        assert!(
+            ended
+                .err
+                .contains("the job is not right; /args/to is missing"),
+            "{}",
+            ended.err
+        );
+        assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_relay_ends_with_3() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let ended = finish(command(&[&SEND[..], &["--url", &url]].concat()), "").await;
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains("nothing was stored"), "{}", ended.err);
+    let ended = finish(command(&["status", "--url", "unix:/nonexistent.sock"]), "").await;
+    assert_eq!(ended.code, 3, "{}", ended.err);
+}
+
+/// Accepts one connection, reads the head of the request and closes it without an answer.
+async fn hangs_up(words: &[&str]) -> Ended {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        stream.readable().await.expect("a request");
+        let _ = stream.try_read(&mut [0; 65_536]);
+    });
+    let ended = finish(command(&[words, &["--url", &url]].concat()), "").await;
+    server.await.expect("the stub ends");
+    ended
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_the_middle_leaves_a_send_in_doubt() {
+    let ended = hangs_up(&SEND).await;
+    assert_eq!(ended.code, 5, "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .contains("may or may not be stored; look with `jobs list`"),
+        "{}",
+        ended.err
+    );
+    let ended = hangs_up(&[&SEND[..], &["--key", "k"]].concat()).await;
+    assert_eq!(ended.code, 5, "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .contains("repeating it with the same --key is safe"),
+        "{}",
+        ended.err
+    );
+    let ended = hangs_up(&["status"]).await;
+    assert_eq!(ended.code, 3, "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_list_is_a_table_for_people_and_untouched_for_programs() {
+    let mut failed = job("failed");
+    failed["error"] = json!({"class": "gone", "code": 230002, "msg": "not in the chat"});
+    let page = json!({"jobs": [failed, job("done")], "next_cursor": "c2"});
+    let words = [
+        "jobs", "list", "--state", "failed", "--label", "team=a b", "--since", "1h", "--limit", "2",
+    ];
+    let ended = run(vec![(200, page.clone())], &words, "").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let query = "GET /v1/jobs?state=failed&since=1h&label.team=a+b&limit=2";
+    assert_eq!(ended.lines(), [query]);
+    assert_eq!(ended.out.lines().count(), 3, "{}", ended.out);
+    assert!(
+        ended.out.contains("gone 230002 not in the chat"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        !ended.out.contains('\u{1b}'),
+        "colours in a pipe: {:?}",
+        ended.out
+    );
+    assert!(ended.err.contains("--cursor c2"), "{}", ended.err);
+    let ended = run(vec![(200, page.clone())], &["jobs", "list", "--json"], "").await;
+    assert_eq!(ended.out, format!("{page}\n"));
+}
+
+#[tokio::test]
+async fn a_job_is_shown_whole() {
+    let mut whole = job("done");
+    whole["attempts"] = json!([{"at": "2026-01-01T00:00:00.000Z", "outcome": "done", "http": 200}]);
+    whole["receipt"] = json!({"message_id": "om_1"});
+    let ended = run(vec![(200, whole)], &["jobs", "show", "om_1"], "").await;
+    assert_eq!(ended.lines(), ["GET /v1/jobs/om_1"]);
+    for part in [
+        "id           job_1",
+        "attempts:",
+        "2026-01-01T00:00:00.000Z",
+        "om_1",
+    ] {
+        assert!(ended.out.contains(part), "{}", ended.out);
+    }
+}
+
+#[tokio::test]
+async fn an_id_cannot_leave_its_place_in_the_path() {
+    let ended = run(
+        vec![(404, json!({"detail": "no such job"}))],
+        &["jobs", "show", "../x?y"],
+        "",
+    )
+    .await;
+    assert_eq!(
+        (ended.code, ended.lines()),
+        (2, vec!["GET /v1/jobs/..%2Fx%3Fy"])
+    );
+}
+
+#[tokio::test]
+async fn watch_prints_each_change_and_ends_as_the_job_does() {
+    let states = ["queued", "queued", "sending", "done"];
+    let answers = states.map(|state| (200, job(state))).to_vec();
+    let ended = run(answers, &["jobs", "watch", "job_1"], "").await;
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "job_1 queued\njob_1 sending\njob_1 done\n")
+    );
+    assert_eq!(ended.seen.len(), 4);
+}
+
+#[tokio::test]
+async fn operators_act_on_one_job_or_on_many() {
+    let one = |words: &'static [&'static str]| async move {
+        let ended = run(vec![(200, job("queued"))], words, "").await;
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (0, "job_1 queued\n"),
+            "{}",
+            ended.err
+        );
+        (ended.seen[0].line.clone(), ended.seen[0].body.clone())
+    };
+    let (line, body) = one(&["jobs", "retry", "job_1", "--expires-in", "5m"]).await;
+    assert_eq!(
+        (line.as_str(), body),
+        ("POST /v1/jobs/job_1/retry", json!({"expires_in": "5m"}))
+    );
+    let (line, body) = one(&["jobs", "cancel", "job_1"]).await;
+    assert_eq!(
+        (line.as_str(), body),
+        ("POST /v1/jobs/job_1/cancel", Value::Null)
+    );
+    let (line, body) = one(&["jobs", "settle", "job_1", "done", "--message-id", "om_1"]).await;
+    let expected = json!({"state": "done", "message_id": "om_1"});
+    assert_eq!(
+        (line.as_str(), body),
+        ("POST /v1/jobs/job_1/settle", expected)
+    );
+
+    let count = vec![(200, json!({"count": 3, "dry_run": true}))];
+    let ended = run(
+        count,
+        &["jobs", "recall", "--label", "team=db", "--dry-run"],
+        "",
+    )
+    .await;
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "recall: would be 3 jobs\n")
+    );
+    assert_eq!(
+        ended.lines(),
+        ["POST /v1/jobs/recall?label.team=db&dry_run=true"]
+    );
+}
+
+#[tokio::test]
+async fn the_status_is_a_table_per_list() {
+    let status = json!({"apps": [{"app": "ops", "queued": 2, "paused_until": null}], "lanes": []});
+    let ended = run(vec![(200, status)], &["status"], "").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ended.out);
+    assert!(
+        lines[1].trim_start().starts_with("app") && lines[2].contains("ops"),
+        "{}",
+        ended.out
+    );
+}
+
+#[tokio::test]
+async fn check_names_faults_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.toml");
+    let path = path.to_str().unwrap();
+    std::fs::write(path, "[server]\nprot = 1\n").unwrap();
+    let ended = finish(command(&["check", "--config", path]), "").await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended
+            .err
+            .contains("relay.toml:2:1: server.prot: is not a known key"),
+        "{}",
+        ended.err
+    );
+    std::fs::write(path, include_str!("../config.example.toml")).unwrap();
+    let ended = finish(command(&["check", "--config", path]), "").await;
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "ok: 1 app, 0 bots, 0 clients\n"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
+async fn check_online_says_what_feishu_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.toml");
+    let refused = vec![(200, json!({"code": 10014, "msg": "app secret invalid"}))];
+    let stub = Stub::default();
+    *stub.answers.lock().unwrap() = refused;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer).with_state(stub);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let text = format!(
+        "[[apps]]\nname = \"ops\"\napp_id = \"cli_a\"\napp_secret = \"s\"\nbase_url = \"{base}\"\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let ended = finish(
+        command(&["check", "--online", "--config", path.to_str().unwrap()]),
+        "",
+    )
+    .await;
+    server.abort();
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .contains("app ops: Feishu refuses it: 10014 app secret invalid"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
+async fn help_fits_a_screen() {
+    for words in [
+        &[][..],
+        &["send"],
+        &["jobs"],
+        &["jobs", "list"],
+        &["jobs", "show"],
+        &["jobs", "watch"],
+        &["jobs", "retry"],
+        &["jobs", "cancel"],
+        &["jobs", "recall"],
+        &["jobs", "settle"],
+        &["status"],
+        &["check"],
+    ] {
+        let ended = finish(command(&[words, &["-h"]].concat()), "").await;
+        assert_eq!(ended.code, 0, "{words:?}");
+        assert!(ended.out.lines().count() <= 40, "{words:?}: {}", ended.out);
+        for line in ended.out.lines() {
+            assert!(line.chars().count() <= 100, "{words:?}: {line}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ const UNTOUCHED: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
-/// Bytes read from a file at once.
+/// Bytes handed over at once, so that progress shows.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// What became of a body.
@@ -141,7 +141,7 @@ impl Outgoing {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let piece = match self.parts.front_mut() {
             None => return Poll::Ready(Ok(None)),
-            Some(Part::Bytes(bytes)) => std::mem::take(bytes),
+            Some(Part::Bytes(bytes)) => bytes.split_to(bytes.len().min(CHUNK_BYTES)),
             Some(Part::File { file, left }) => {
                 let piece = ready!(read(file, *left, cx))?;
                 *left -= piece.len() as u64;
@@ -204,5 +204,61 @@ impl http_body::Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         let missing = u64::from(self.left == 0 && self.evidence.is_withdrawn());
         SizeHint::with_exact(self.left + missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body;
+
+    fn poll(body: &mut Outgoing) -> Option<io::Result<Frame<Bytes>>> {
+        match Pin::new(body).poll_frame(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => panic!("bytes in memory are always ready"),
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_taken_cannot_be_withdrawn() {
+        let (mut body, evidence) = Outgoing::new(vec![Part::Bytes(Bytes::from_static(b"{}"))]);
+        assert!(!body.is_end_stream() && body.size_hint().exact() == Some(2));
+        assert!(matches!(poll(&mut body), Some(Ok(_))));
+        assert!(!evidence.withdraw());
+        let (empty, evidence) = Outgoing::new(Vec::new());
+        assert!(empty.is_end_stream() && empty.size_hint().exact() == Some(0));
+        assert!(!evidence.withdraw());
+    }
+
+    #[test]
+    fn a_body_that_was_withdrawn_makes_no_whole_request_any_more() {
+        for parts in [Vec::new(), vec![Part::Bytes(Bytes::from_static(b"{}"))]] {
+            let (mut body, evidence) = Outgoing::new(parts);
+            assert!(evidence.withdraw() && evidence.withdraw());
+            assert!(!body.is_end_stream() && body.size_hint().exact() > Some(0));
+            assert!(matches!(poll(&mut body), Some(Err(_))));
+        }
+    }
+
+    #[test]
+    fn a_body_in_pieces_earns_time_as_it_moves() {
+        let (mut body, evidence) = Outgoing::new(vec![
+            Part::Bytes(vec![0; 2 * CHUNK_BYTES].into()),
+            Part::Bytes("x".into()),
+        ]);
+        let (started, timeout, idle) = (
+            Instant::now(),
+            Duration::from_secs(1000),
+            Duration::from_secs(10),
+        );
+        assert_eq!(evidence.deadline(started, timeout, idle), started + timeout);
+        poll(&mut body);
+        assert!(evidence.deadline(started, timeout, idle) < started + timeout);
+        poll(&mut body);
+        poll(&mut body);
+        assert!(evidence.deadline(started, timeout, idle) >= started + timeout);
+        let (mut whole, evidence) = Outgoing::new(vec![Part::Bytes("x".into())]);
+        poll(&mut whole);
+        assert_eq!(evidence.deadline(started, timeout, idle), started + timeout);
     }
 }

@@ -234,3 +234,214 @@ fn header_ms(reset_s: Option<f64>, retry_after_s: Option<f64>) -> Option<i64> {
     let ms = (seconds * 1000.0).ceil() as i64;
     Some(ms.clamp(1, RESET_MAX_MS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes;
+    use crate::exchange::UnknownKind;
+    use proptest::prelude::*;
+
+    fn reply(api: Api, http: u16, code: i64, msg: &str) -> Exchange {
+        let reply = Reply {
+            http,
+            code,
+            msg: msg.to_owned(),
+            data: None,
+            body: bytes::Bytes::new(),
+            rate_limit: None,
+            reset_s: None,
+            retry_after_s: None,
+            log_id: None,
+        };
+        Exchange {
+            api,
+            answer: Ok(reply),
+            log_id: None,
+            fresh_token_same: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(exchange: &Exchange, class: Class, pause: Option<PauseScope>) -> Verdict {
+        let verdict = classify(exchange);
+        assert_eq!(
+            (verdict.class, verdict.pause),
+            (class, pause),
+            "{exchange:?}"
+        );
+        verdict
+    }
+
+    use Api::{BatchSend, BotInfo, Recall, SendMessage, UploadImage, UrgentApp};
+    use PauseScope::{App, AppApi, Tenant};
+
+    #[test]
+    fn success_is_code_zero_under_a_good_status() {
+        check(&reply(SendMessage, 200, 0, "success"), Class::Done, None);
+        check(
+            &reply(SendMessage, 400, 0, "success"),
+            Class::Ambiguous,
+            None,
+        );
+        check(
+            &reply(SendMessage, 500, 0, "success"),
+            Class::Ambiguous,
+            None,
+        );
+        check(&reply(SendMessage, 200, 230002, ""), Class::Admin, None);
+    }
+
+    #[test]
+    fn what_refuses_every_request_alike_pauses() {
+        for (api, code, pause) in [
+            (SendMessage, 99991401, App),
+            (SendMessage, 99991662, App),
+            (SendMessage, 99991673, App),
+            (SendMessage, 99991672, AppApi),
+            (SendMessage, 99991676, AppApi),
+            (SendMessage, 230006, AppApi),
+            (UploadImage, 234007, AppApi),
+            (BatchSend, 11205, AppApi),
+            (BatchSend, 11207, AppApi),
+            (BatchSend, 11209, AppApi),
+            (BatchSend, 11210, AppApi),
+            (BatchSend, 11223, AppApi),
+            (BotInfo, 99991403, Tenant),
+        ] {
+            check(&reply(api, 400, code, ""), Class::Admin, Some(pause));
+        }
+        for code in [230002, 230013, 230018, 230027, 230035, 230053, 99991679] {
+            check(&reply(SendMessage, 400, code, ""), Class::Admin, None);
+        }
+    }
+
+    #[test]
+    fn marks_of_the_table_reach_the_verdict() {
+        assert!(check(&reply(Recall, 400, 230110, ""), Class::Done, None).proof);
+        assert!(!check(&reply(UrgentApp, 400, 230110, ""), Class::Gone, None).proof);
+        assert!(check(&reply(SendMessage, 400, 230025, ""), Class::Caller, None).same_bytes);
+        assert!(check(&reply(SendMessage, 400, 99992402, ""), Class::Caller, None).same_bytes);
+        let running = check(&reply(SendMessage, 400, 230049, ""), Class::Ambiguous, None);
+        assert!(running.in_progress && running.wait_ms == Some(1000));
+        assert!(check(&reply(BatchSend, 200, 18121, ""), Class::Ambiguous, None).in_progress);
+        let day = check(&reply(BatchSend, 200, 11247, ""), Class::Limited, None);
+        assert_eq!(day.bucket, Some(BucketKind::BatchDay));
+    }
+
+    #[test]
+    fn a_refused_token_is_for_the_endpoint_only_if_it_was_new() {
+        let mut exchange = reply(SendMessage, 400, 99991663, "");
+        let first = check(&exchange, Class::Token, None);
+        assert!(first.token && first.row.and_then(|row| row.pause) == Some(App));
+        exchange.fresh_token_same = true;
+        assert!(check(&exchange, Class::Admin, Some(AppApi)).token);
+    }
+
+    #[test]
+    fn an_unknown_code_follows_its_status() {
+        check(&reply(SendMessage, 429, 424242, ""), Class::Limited, None);
+        check(&reply(SendMessage, 503, 424242, ""), Class::Ambiguous, None);
+        check(&reply(SendMessage, 401, 424242, ""), Class::Token, None);
+        let unclear = check(&reply(SendMessage, 403, 424242, ""), Class::Unclear, None);
+        assert_eq!(unclear.tries_max, Some(3));
+        assert_eq!(
+            classify(&reply(SendMessage, 429, 230002, "")).class,
+            Class::Limited
+        );
+    }
+
+    fn exchanges() -> impl Strategy<Value = Exchange> {
+        let codes: Vec<i64> = codes::rows()
+            .map(|row| row.code)
+            .chain([0, -1, i64::MAX, 424242])
+            .collect();
+        let msgs = [
+            "",
+            "Internal Error",
+            "ext=ErrCode: 11310; ErrMsg: template",
+            "ErrCode: x",
+            "too many request",
+        ];
+        let header = prop_oneof![
+            Just(None),
+            any::<f64>().prop_map(Some),
+            (0.0..100.0).prop_map(Some)
+        ];
+        let https = prop_oneof![Just(200_u16), 200..600_u16, any::<u16>()];
+        let parts = (
+            https,
+            prop::sample::select(codes),
+            prop::sample::select(msgs.to_vec()),
+            header,
+            0..8_u8,
+        );
+        (prop::sample::select(Api::ALL), any::<bool>(), parts).prop_map(|(api, same, parts)| {
+            let (http, code, msg, reset_s, kind) = parts;
+            let mut exchange = reply(api, http, code, msg);
+            exchange.fresh_token_same = same;
+            if let Ok(reply) = &mut exchange.answer {
+                (reply.reset_s, reply.retry_after_s) = (reset_s, reset_s.map(|s| s / 2.0));
+            }
+            let text = msg.to_owned();
+            match kind {
+                0 => {
+                    exchange.answer = Err(Fault::NotJson {
+                        http,
+                        reset_s,
+                        retry_after_s: None,
+                    })
+                }
+                1 => {
+                    exchange.answer = Err(Fault::Token(TokenFault {
+                        http,
+                        code,
+                        msg: text,
+                    }))
+                }
+                2 => {
+                    exchange.answer = Err(Fault::Unknown {
+                        kind: UnknownKind::Broken,
+                        http: Some(http),
+                        text,
+                    })
+                }
+                3 => {
+                    exchange.answer = Err(Fault::NotSent {
+                        kind: NotSentKind::Token,
+                        text,
+                        wait_ms: Some(5),
+                    })
+                }
+                _ => {}
+            }
+            exchange
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn verdicts_are_total_and_never_too_sure(exchange in exchanges()) {
+            let verdict = classify(&exchange);
+            let found = exchange.answer.as_ref().ok().map(|reply| (reply.http, reply.code));
+            let (http, code) = found.unwrap_or_default();
+            if verdict.class == Class::Done {
+                let row_says = verdict.row.is_some_and(|row| row.class == Class::Done);
+                prop_assert!(found.is_some() && http < 500 && (code == 0 || row_says));
+            }
+            if found.is_some() && http >= 500 {
+                prop_assert_eq!(verdict.class, Class::Ambiguous);
+            }
+            if verdict.class == Class::Limited {
+                prop_assert!(verdict.bucket.is_some() && verdict.wait_ms.is_some());
+            }
+            prop_assert!(verdict.wait_ms.is_none_or(|ms| (1..=RESET_MAX_MS).contains(&ms)));
+            prop_assert!(verdict.pause.is_none() || verdict.class == Class::Admin);
+            prop_assert!(!verdict.proof || verdict.row.is_some_and(|row| row.proof));
+            prop_assert_eq!(verdict.class == Class::Unclear, verdict.tries_max.is_some());
+            if matches!(exchange.answer, Err(Fault::Unknown { .. })) {
+                prop_assert_eq!(verdict.class, Class::Ambiguous);
+            }
+        }
+    }
+}

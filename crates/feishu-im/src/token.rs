@@ -87,6 +87,12 @@ impl Tokens {
         state.fetched_ms = None;
     }
 
+    /// Returns once no fetch is in flight.
+    #[cfg(test)]
+    pub(crate) async fn settled(&self) {
+        drop(self.flight.lock().await);
+    }
+
     /// Gives `seen` up. A token that came back unchanged is kept for a while: other endpoints may take it.
     pub(crate) fn drop_token(&self, seen: &Token, now_ms: i64) {
         let mut state = self.state();

@@ -107,6 +107,14 @@ impl Client {
     /// # Errors
     /// `BaseUrl`, `Proxy`: that setting is wrong. `Setup`: TLS cannot work on this machine.
     pub fn new(options: ClientOptions) -> Result<Client, ClientError> {
+        let connect = CONNECT_MAX.min(options.timeout / 2);
+        Client::with_connect_timeout(options, connect)
+    }
+
+    fn with_connect_timeout(
+        options: ClientOptions,
+        connect: Duration,
+    ) -> Result<Client, ClientError> {
         let base = options.base_url.trim_end_matches('/').to_owned();
         let url = Url::parse(&base).map_err(|_| ClientError::BaseUrl)?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.has_host();
@@ -114,7 +122,7 @@ impl Client {
             return Err(ClientError::BaseUrl);
         }
         let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_MAX.min(options.timeout / 2))
+            .connect_timeout(connect)
             .pool_idle_timeout(POOL_IDLE)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(CONNECT_MAX)
@@ -476,3 +484,6 @@ impl fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,9 @@ fn of_reply(exchange: &Exchange, reply: &Reply) -> Verdict {
             ..of_class(Class::Ambiguous)
         },
         (200..=299, 0, _) => of_class(Class::Done),
-        (429, _, Some(row)) if matches!(row.class, Class::Limited | Class::Admin) => {
+        (429, _, Some(row))
+            if row.class == Class::Limited || row.bucket == Some(BucketKind::Month) =>
+        {
             of_row(exchange, row, reply)
         }
         (429, ..) => Verdict {

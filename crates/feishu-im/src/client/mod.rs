@@ -270,8 +270,8 @@ impl Inner {
             tokio::select! {
                 biased;
                 outcome = &mut sending => break outcome.map_err(|error| (UnknownKind::Broken, text_of(error))),
-                () = sleep_until(deadline) => {
-                    // A body in pieces may have moved meanwhile and earned more time.
+                // A body in pieces changes its deadline as it moves, so it is looked at again now and then.
+                () = sleep_until(deadline.min(Instant::now() + self.body_idle)) => {
                     if evidence.deadline(started, self.timeout, self.body_idle) <= Instant::now() {
                         break Err((UnknownKind::Timeout, "no answer in time".to_owned()));
                     }

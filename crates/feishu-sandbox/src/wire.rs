@@ -190,14 +190,13 @@ async fn reply(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
 
 /// The parts of a form; `None` when the body is none.
 async fn read_form(content_type: &str, body: Bytes) -> Option<Vec<Part>> {
-    use axum::extract::{FromRequest, Multipart};
-    let request = axum::http::Request::builder()
+    use axum::extract::{DefaultBodyLimit, FromRequest, Multipart};
+    let mut request = axum::http::Request::builder()
         .header("content-type", content_type)
         .body(axum::body::Body::from(body))
         .ok()?;
-    let (mut head, body) = request.into_parts();
-    head.extensions.insert(());
-    let request = axum::http::Request::from_parts(head, body);
+    // The body is bounded already; axum's own 2 MB would hide the code for too large an image.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.ok()?;
     let mut parts = Vec::new();
     while let Some(field) = form.next_field().await.ok()? {

@@ -427,3 +427,210 @@ nameless_debug!(
     UploadImage,
     TenantToken
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Content;
+
+    #[track_caller]
+    fn check(request: &Request, call: &str, body: &str) {
+        let mark = if request.query.is_empty() { "" } else { "?" };
+        let method = request.api.endpoint().method.as_str();
+        assert_eq!(
+            format!("{method} {}{mark}{}", request.path, request.query),
+            call
+        );
+        match &request.body {
+            Body::None => assert_eq!(body, ""),
+            Body::Json(text) => assert_eq!(body.as_bytes(), text),
+            Body::Multipart { .. } => panic!("forms are looked at on the wire"),
+        }
+    }
+
+    const IM: &str = "/open-apis/im/v1";
+
+    #[test]
+    fn writes_are_written_as_the_pages_say() {
+        let (receive_id_type, content) = (IdType::ChatId, r#"{"text":"a"}"#);
+        let send = SendMessage {
+            receive_id_type,
+            receive_id: "oc_1",
+            msg_type: "text",
+            content,
+            uuid: "u-1",
+        };
+        let body =
+            r#"{"receive_id":"oc_1","msg_type":"text","content":"{\"text\":\"a\"}","uuid":"u-1"}"#;
+        let call = format!("POST {IM}/messages?receive_id_type=chat_id");
+        check(&send.request(), &call, body);
+        check(
+            &SendMessage { uuid: "", ..send }.request(),
+            &call,
+            &body.replace(r#","uuid":"u-1""#, ""),
+        );
+        let user_id_list = &["ou_1".to_owned()];
+        for (way, word) in [
+            (UrgentWay::App, "app"),
+            (UrgentWay::Sms, "sms"),
+            (UrgentWay::Phone, "phone"),
+        ] {
+            let urgent = Urgent {
+                way,
+                message_id: "om_1",
+                user_id_type: IdType::OpenId,
+                user_id_list,
+            };
+            let call = format!("PATCH {IM}/messages/om_1/urgent_{word}?user_id_type=open_id");
+            check(&urgent.request(), &call, r#"{"user_id_list":["ou_1"]}"#);
+        }
+        let message_id = "om_1";
+        check(
+            &Pin { message_id }.request(),
+            &format!("POST {IM}/pins"),
+            r#"{"message_id":"om_1"}"#,
+        );
+        check(
+            &Unpin { message_id }.request(),
+            &format!("DELETE {IM}/pins/om_1"),
+            "",
+        );
+        check(
+            &Recall { message_id }.request(),
+            &format!("DELETE {IM}/messages/om_1"),
+            "",
+        );
+        let recall = BatchRecall {
+            batch_message_id: "bm-1",
+        };
+        check(
+            &recall.request(),
+            &format!("DELETE {IM}/batch_messages/bm-1"),
+            "",
+        );
+        let content = BatchContent {
+            msg_type: "text".to_owned(),
+            object: r#"{"text":"a"}"#.to_owned(),
+        };
+        let lists = BatchLists {
+            open_ids: user_id_list,
+            ..BatchLists::default()
+        };
+        let body = r#"{"msg_type":"text","content":{"text":"a"},"open_ids":["ou_1"]}"#;
+        check(
+            &BatchSend {
+                content: &content,
+                lists,
+            }
+            .request(),
+            "POST /open-apis/message/v4/batch_send/",
+            body,
+        );
+        let token = TenantToken {
+            app_id: "cli_1",
+            app_secret: "s",
+        };
+        let call = "POST /open-apis/auth/v3/tenant_access_token/internal";
+        check(
+            &token.request(),
+            call,
+            r#"{"app_id":"cli_1","app_secret":"s"}"#,
+        );
+    }
+
+    #[test]
+    fn reads_ask_only_for_what_is_set() {
+        let (message_id, batch_message_id, page_token) = ("om_1", "bm-1", Some("p=1"));
+        let get = GetMessage {
+            message_id,
+            user_card_content: true,
+        };
+        check(
+            &get.request(),
+            &format!("GET {IM}/messages/om_1?card_msg_content_type=user_card_content"),
+            "",
+        );
+        let readers = ReadUsers {
+            message_id,
+            user_id_type: IdType::UnionId,
+            page_size: Some(100),
+            page_token,
+        };
+        let call = format!(
+            "GET {IM}/messages/om_1/read_users?user_id_type=union_id&page_size=100&page_token=p%3D1"
+        );
+        check(&readers.request(), &call, "");
+        let progress = BatchProgress { batch_message_id };
+        check(
+            &progress.request(),
+            &format!("GET {IM}/batch_messages/bm-1/get_progress"),
+            "",
+        );
+        let counts = BatchReadUser { batch_message_id };
+        check(
+            &counts.request(),
+            &format!("GET {IM}/batch_messages/bm-1/read_user"),
+            "",
+        );
+        let pins = ListPins {
+            chat_id: "oc_1",
+            start_time_ms: Some(5),
+            ..ListPins::default()
+        };
+        check(
+            &pins.request(),
+            &format!("GET {IM}/pins?chat_id=oc_1&start_time=5"),
+            "",
+        );
+        let history = ListMessages {
+            container: IdType::ThreadId,
+            container_id: "omt_1",
+            start_time_s: None,
+            end_time_s: None,
+            newest_first: true,
+            page_size: None,
+            page_token: None,
+            user_card_content: false,
+        };
+        let call =
+            "messages?container_id_type=thread&container_id=omt_1&sort_type=ByCreateTimeDesc";
+        check(&history.request(), &format!("GET {IM}/{call}"), "");
+        let chat = ListMessages {
+            container: IdType::ChatId,
+            newest_first: false,
+            start_time_s: Some(7),
+            ..history
+        };
+        let call = "messages?container_id_type=chat&container_id=omt_1&start_time=7&sort_type=ByCreateTimeAsc";
+        check(&chat.request(), &format!("GET {IM}/{call}"), "");
+        check(&BotInfo.request(), "GET /open-apis/bot/v3/info", "");
+    }
+
+    #[test]
+    fn the_room_kept_for_the_envelope_is_enough() {
+        let content = Content {
+            msg_type: "interactive".to_owned(),
+            content: r#"{"a":"\n"}"#.to_owned(),
+        };
+        let send = SendMessage {
+            receive_id_type: IdType::Email,
+            receive_id: &"x".repeat(128),
+            msg_type: &content.msg_type,
+            content: &content.content,
+            uuid: &"x".repeat(crate::limits::UUID_CHARS_MAX),
+        };
+        let Body::Json(body) = send.request().body else {
+            panic!("a send has a JSON body")
+        };
+        assert!(body.len() <= content.request_bytes(), "{}", body.len());
+    }
+
+    #[test]
+    fn debug_names_the_operation_and_no_more() {
+        let token = TenantToken {
+            app_id: "cli_1",
+            app_secret: "hush",
+        };
+        assert_eq!(format!("{token:?}"), "TenantToken");
+    }
+}

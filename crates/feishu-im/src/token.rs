@@ -164,7 +164,7 @@ pub(crate) async fn acquire(inner: &Arc<Inner>) -> Result<Token, Fault> {
         Plan::Use(token) => Ok(token),
         Plan::UseAndRefresh(token) => {
             if inner.tokens.flight.try_lock().is_ok() {
-                drop(tokio::spawn(fetch(inner.clone(), seen)));
+                drop(tokio::spawn(refresh(inner.clone(), seen)));
             }
             Ok(token)
         }
@@ -182,6 +182,13 @@ pub(crate) async fn acquire(inner: &Arc<Inner>) -> Result<Token, Fault> {
                 )),
             }
         }
+    }
+}
+
+/// Fetches ahead of need; a failure is only told, as the old token serves on.
+async fn refresh(inner: Arc<Inner>, seen: u64) {
+    if let Err(fault) = fetch(inner.clone(), seen).await {
+        tracing::warn!(app_id = inner.app_id(), %fault, "no new token could be had; the old one serves on");
     }
 }
 

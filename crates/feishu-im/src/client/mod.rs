@@ -201,6 +201,10 @@ impl Inner {
         self.clock.now_ms()
     }
 
+    pub(crate) fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
     /// One attempt; the trace id beside the answer.
     async fn perform(
         &self,

@@ -86,7 +86,7 @@ pub(super) const ROWS: &[CodeRow] = &[
     admin(230018, "The group's settings forbid it: muted, or for admins only.", "群设置不允许：群被禁言，或仅限管理员。"),
     gone(230019, "The thread does not exist.", "话题不存在。"),
     limited(230020, BucketKind::Receiver, "Too many messages to this person, group or message.", "对该用户、群或消息的操作过于频繁。"),
-    limited(230020, BucketKind::Message, "Too many updates of this message.", "对该消息的更新过于频繁。").only(&["update_card", "edit"]),
+    limited(230020, BucketKind::Message, "Too many updates of this message.", "对该消息的更新过于频繁。").only(&["update_card"]),
     caller(230022, "The content holds sensitive words.", "内容含有敏感词。"),
     on(230023, Class::Retry, Who::Relay, "The person has more than 200 unread urgent messages.", "该用户未读的加急消息已超过 200 条。").wait(HOUR_MS),
     admin(230024, "The tenant's quota of urgent messages is used up.", "租户的加急额度已用完。"),

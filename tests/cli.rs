@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
@@ -515,6 +515,33 @@ async fn check_online_says_what_feishu_says() {
 }
 
 #[tokio::test]
+async fn the_sandbox_says_where_it_is_and_stops_when_told() {
+    let mut child = command(&["sandbox", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    let url = first.strip_prefix("base_url  ").unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ledger = client
+        .get(format!("{url}/_sandbox/ledger"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(ledger.status(), 200);
+    let id = child.id().unwrap().to_string();
+    Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .await
+        .unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+
+    let ended = finish(command(&["sandbox", "--seed", "/nonexistent"]), "").await;
+    assert_eq!(ended.code, 2, "{}", ended.err);
+}
+
+#[tokio::test]
 async fn help_fits_a_screen() {
     for words in [
         &[][..],
@@ -529,6 +556,7 @@ async fn help_fits_a_screen() {
         &["jobs", "settle"],
         &["status"],
         &["check"],
+        &["sandbox"],
     ] {
         let ended = finish(command(&[words, &["-h"]].concat()), "").await;
         assert_eq!(ended.code, 0, "{words:?}");

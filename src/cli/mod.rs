@@ -9,7 +9,9 @@ mod follow;
 mod jobs;
 mod out;
 mod relay;
+mod sandbox;
 mod send;
+mod signal;
 mod status;
 
 use std::path::Path;
@@ -33,6 +35,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Sandbox(sandbox::Sandbox),
     Send(Box<send::Send>),
     /// List jobs, look at one, act on one or on many
     #[command(subcommand)]
@@ -44,6 +47,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub async fn run() -> ExitCode {
     let ended = match Cli::parse().command {
+        Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,
         Command::Status(status) => status.run().await,

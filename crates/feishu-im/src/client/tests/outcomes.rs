@@ -228,6 +228,17 @@ async fn statuses_without_a_code_are_judged_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_429_is_a_limit_even_if_its_body_breaks_off() {
+    let cut = "HTTP/1.1 429 X\r\nx-ogw-ratelimit-reset: 3\r\nContent-Length: 100\r\n\r\n{";
+    let server = Server::with_token(move |_, _| Act::Raw(cut.to_owned())).await;
+    let verdict = verdict(&client(&server, LONG).call(&pin()).await);
+    assert_eq!(
+        (verdict.class, verdict.wait_ms),
+        (Class::Limited, Some(3000))
+    );
+}
+
+#[tokio::test]
 async fn limits_say_which_bucket_and_how_long() {
     let reset = "x-ogw-ratelimit-limit: 50\r\nx-ogw-ratelimit-reset: 3\r\nX-Tt-Logid: log-1\r\n";
     let body = r#"{"code":99991400,"msg":"request trigger frequency limit"}"#;

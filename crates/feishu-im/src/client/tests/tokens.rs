@@ -193,7 +193,13 @@ async fn a_wrong_secret_stops_the_app_until_another_is_set() {
     })
     .await;
     let (client, _) = with_clock(&server);
-    let exchange = client.call(&get()).await;
+    let request = get();
+    let (exchange, waited) = tokio::join!(client.call(&request), client.call(&request));
+    assert_eq!(
+        exchange.answer.as_ref().err(),
+        waited.answer.as_ref().err(),
+        "who waited hears the same"
+    );
     let fault = TokenFault {
         http: 200,
         code: 10014,

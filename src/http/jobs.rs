@@ -1,0 +1,339 @@
+//! Jobs after they were accepted: asked about, listed, and acted on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Map, Value, json};
+
+use crate::clock;
+use crate::config::Scope;
+use crate::http::auth::Caller;
+use crate::http::problem::Problem;
+use crate::http::query::Words;
+use crate::http::submit::unreadable;
+use crate::http::{Relay, body, json as reading};
+use crate::job::{Flaw, Job, Kind, State as JobState};
+use crate::store::{Act, ActError, Acted, Name};
+
+/// The largest body of an action.
+const ACTION_BYTES_MAX: u64 = 64 << 10;
+
+/// How long a question for fresh progress waits for Feishu's answer.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// `GET /v1/jobs/{id}[?wait=&wait_for=]`
+pub(super) async fn one(
+    State(relay): State<Arc<Relay>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut words = Words::of(&uri)?;
+    let wait = words.wait(0);
+    words.finish()?;
+    let job = relay.job(&id).await?;
+    if wait.ms == 0 {
+        return Ok(Json(job).into_response());
+    }
+    relay.wait(&[job.id], wait).await?;
+    let job = relay.job_named(&Name::Job(job.id)).await?;
+    Ok(Json(job).into_response())
+}
+
+/// `GET /v1/jobs`
+pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
+    let mut words = Words::of(&uri)?;
+    let filter = words.filter(relay.state.clock.wall_ms());
+    words.finish()?;
+    let page = relay.state.store.list(&filter).await?;
+    let next = page.next_cursor.map(|cursor| cursor.to_string());
+    Ok(Json(json!({ "jobs": page.jobs, "next_cursor": next })).into_response())
+}
+
+/// `GET /v1/jobs/{id}/progress[?fresh=true]`
+pub(super) async fn progress(
+    State(relay): State<Arc<Relay>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut words = Words::of(&uri)?;
+    let fresh = words.fresh();
+    words.finish()?;
+    let mut job = relay.job(&id).await?;
+    if job.kind != Kind::BatchSend {
+        let detail = format!("{} is no batch, so it has no progress", job.id);
+        return Err(Problem::conflict(detail));
+    }
+    if fresh {
+        let mut watch = relay.state.store.watch(job.id);
+        if relay.state.store.ask_progress(job.id).await? {
+            tokio::select! {
+                () = watch.changed() => {}
+                () = tokio::time::sleep(FRESH) => {}
+                () = relay.stop.cancelled() => {}
+            }
+            job = relay.job_named(&Name::Job(job.id)).await?;
+        }
+    }
+    let counts = job.progress.as_deref().map(serde_json::from_str);
+    let mut answer = match counts {
+        Some(Ok(Value::Object(counts))) => counts,
+        _ => Map::new(),
+    };
+    answer.insert(String::from("id"), json!(job.id));
+    answer.insert(String::from("state"), json!(job.state));
+    answer.insert(String::from("parts"), json!(job.parts));
+    Ok(Json(answer).into_response())
+}
+
+/// `POST /v1/jobs/{id}/cancel`
+pub(super) async fn cancel(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    need_any(&caller)?;
+    Words::of(request.uri())?.finish()?;
+    read_fields(&relay, request, &[]).await?;
+    relay.act(&caller, &id, Act::Cancel).await
+}
+
+/// `POST /v1/jobs/{id}/recall`
+pub(super) async fn recall(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    need_any(&caller)?;
+    Words::of(request.uri())?.finish()?;
+    read_fields(&relay, request, &[]).await?;
+    relay.act(&caller, &id, Act::Recall).await
+}
+
+/// `POST /v1/jobs/{id}/retry {"expires_in"?}`
+pub(super) async fn retry(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    caller.need(Scope::Operate)?;
+    Words::of(request.uri())?.finish()?;
+    let fields = read_fields(&relay, request, &["expires_in"]).await?;
+    relay.act(&caller, &id, retry_act(&fields)?).await
+}
+
+/// `POST /v1/jobs/{id}/settle {"state", "message_id"?}`
+pub(super) async fn settle(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    caller.need(Scope::Operate)?;
+    Words::of(request.uri())?.finish()?;
+    let fields = read_fields(&relay, request, &["state", "message_id"]).await?;
+    relay.act(&caller, &id, settle_act(&fields)?).await
+}
+
+/// A producer may take back what is its own; which that is, is looked at with the job.
+fn need_any(caller: &Caller) -> Result<(), Problem> {
+    match caller.may(Scope::Operate) {
+        true => Ok(()),
+        false => caller.need(Scope::Enqueue),
+    }
+}
+
+impl Relay {
+    /// The job that is called `id` in a path.
+    async fn job(&self, id: &str) -> Result<Job, Problem> {
+        let name: Name = id.parse().map_err(|()| {
+            Problem::no_such_job("a job is called job_ and 32 hex digits, om_… or bm-…")
+        })?;
+        self.job_named(&name).await
+    }
+
+    async fn job_named(&self, name: &Name) -> Result<Job, Problem> {
+        let job = self.state.store.job(name).await?;
+        job.ok_or_else(|| match name {
+            Name::Job(id) => self.unknown(self.state.store.may_be_purged(*id)),
+            Name::Message(_) => Problem::no_such_job("no job that is kept made this message"),
+            Name::Batch(_) => Problem::no_such_job("no job that is kept made this batch"),
+        })
+    }
+
+    fn unknown(&self, purged: bool) -> Problem {
+        Problem::no_such_job(match purged {
+            true => "it is older than what is kept: if it was a job, it was purged",
+            false => "no job has this id",
+        })
+    }
+
+    /// Does `act` and answers the job as it is then.
+    async fn act(&self, caller: &Caller, id: &str, act: Act) -> Result<Response, Problem> {
+        let job = self.job(id).await?;
+        caller.need_job(&job)?;
+        let acted = self.state.store.act(job.id, act, caller.by()).await;
+        let acted = acted.map_err(|error| match error {
+            ActError::Unknown { purged } => self.unknown(purged),
+            ActError::Forbidden(why) => Problem::conflict(why),
+            ActError::Store(error) => Problem::from(error),
+        })?;
+        let status = match acted {
+            Acted::Now => StatusCode::OK,
+            Acted::Later => StatusCode::ACCEPTED,
+        };
+        let job = self.job_named(&Name::Job(job.id)).await?;
+        Ok((status, Json(job)).into_response())
+    }
+}
+
+/// The fields of an action's body; no body has none.
+async fn read_fields(
+    relay: &Relay,
+    request: Request,
+    known: &[&str],
+) -> Result<Map<String, Value>, Problem> {
+    let (head, body) = request.into_parts();
+    let bytes = read_small(relay, &head.headers, body).await?;
+    fields(&bytes, known)
+}
+
+async fn read_small(relay: &Relay, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    body::is_ndjson(headers)?;
+    let bytes_max = ACTION_BYTES_MAX.min(relay.state.max_body);
+    let whole = body::read(headers, body, bytes_max, &relay.room, &relay.stop).await?;
+    Ok(whole.bytes.clone())
+}
+
+fn fields(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    let Value::Object(fields) = reading::value(bytes).map_err(unreadable)? else {
+        return Err(flawed("", "must be an object"));
+    };
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(fields),
+        Some(name) => {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            Err(flawed(&format!("/{name}"), "is not known here"))
+        }
+    }
+}
+
+fn flawed(pointer: &str, detail: &str) -> Problem {
+    Problem::flawed(vec![Flaw {
+        pointer: pointer.to_owned(),
+        detail: detail.to_owned(),
+    }])
+}
+
+fn retry_act(fields: &Map<String, Value>) -> Result<Act, Problem> {
+    let expires_in_ms = match fields.get("expires_in") {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let ms = value.as_str().and_then(clock::parse_ms);
+            let ms = ms.filter(|ms| *ms > 0).ok_or_else(|| {
+                flawed(
+                    "/expires_in",
+                    "must be a duration such as \"30s\", \"5m\" or \"2h\"",
+                )
+            })?;
+            Some(ms)
+        }
+    };
+    Ok(Act::Retry { expires_in_ms })
+}
+
+fn settle_act(fields: &Map<String, Value>) -> Result<Act, Problem> {
+    let state = fields.get("state").and_then(Value::as_str);
+    let state = state.and_then(JobState::from_name);
+    let state = state.filter(|state| matches!(state, JobState::Done | JobState::Failed));
+    let state = state.ok_or_else(|| flawed("/state", "must be done or failed"))?;
+    let message_id = match fields.get("message_id") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) if is_feishu_id(id) => Some(id.clone()),
+        Some(_) => {
+            return Err(flawed(
+                "/message_id",
+                "must be an id of Feishu: om_… or bm-…",
+            ));
+        }
+    };
+    if message_id.is_some() && state == JobState::Failed {
+        return Err(flawed("/message_id", "is only known of what is done"));
+    }
+    Ok(Act::Settle { state, message_id })
+}
+
+fn is_feishu_id(id: &str) -> bool {
+    matches!(id.parse(), Ok(Name::Message(_) | Name::Batch(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn act(
+        body: &str,
+        known: &[&str],
+        act: fn(&Map<String, Value>) -> Result<Act, Problem>,
+    ) -> Option<Act> {
+        fields(body.as_bytes(), known)
+            .and_then(|fields| act(&fields))
+            .ok()
+    }
+
+    #[test]
+    fn a_retry_may_give_a_new_life() {
+        let known = ["expires_in"];
+        let retry = |body| act(body, &known, retry_act);
+        let life = |expires_in_ms| Some(Act::Retry { expires_in_ms });
+        assert_eq!(retry(""), life(None));
+        assert_eq!(retry(" {} "), life(None));
+        assert_eq!(retry("{\"expires_in\": \"1h\"}"), life(Some(3_600_000)));
+        for bad in [
+            "{\"expires_in\": \"0s\"}",
+            "{\"expires_in\": 60}",
+            "{\"expires_in\": \"soon\"}",
+            "{\"expires\": \"1h\"}",
+            "[]",
+            "now",
+        ] {
+            assert_eq!(retry(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_person_settles_as_done_or_failed() {
+        let known = ["state", "message_id"];
+        let settle = |body| act(body, &known, settle_act);
+        let done = |message_id: Option<&str>| {
+            Some(Act::Settle {
+                state: JobState::Done,
+                message_id: message_id.map(str::to_owned),
+            })
+        };
+        assert_eq!(settle("{\"state\": \"done\"}"), done(None));
+        let with_id = "{\"state\": \"done\", \"message_id\": \"om_1\"}";
+        assert_eq!(settle(with_id), done(Some("om_1")));
+        for bad in [
+            "",
+            "{}",
+            "{\"state\": \"queued\"}",
+            "{\"state\": \"failed\", \"message_id\": \"om_1\"}",
+            "{\"state\": \"done\", \"message_id\": \"\"}",
+            "{\"state\": \"done\", \"message_id\": \"job_1\"}",
+            "{\"state\": \"done\", \"state\": \"failed\"}",
+        ] {
+            assert_eq!(settle(bad), None, "{bad}");
+        }
+    }
+}

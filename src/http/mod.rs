@@ -1,0 +1,224 @@
+//! The doors of the relay: jobs come in and are asked about over HTTP, on TCP and unix sockets.
+//!
+//! A 2xx to a submission means that its jobs are on disk. Every refusal is a problem (RFC 9457) that
+//! points at its fault and leaves nothing behind. No door calls Feishu.
+//! Not here: what a job is (`job`), how it is kept (`store`), when it runs (`dispatch`).
+
+mod activity;
+mod auth;
+mod body;
+mod doors;
+mod jobs;
+mod json;
+mod problem;
+mod query;
+mod status;
+mod submit;
+mod wait;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::header::{
+    CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::clock::Clock;
+use crate::config::Client;
+use crate::store::Store;
+
+use auth::Peer;
+use body::Lent;
+pub(crate) use doors::{Doors, DoorsError};
+use problem::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest name that a caller may give its request.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Paths that need no token.
+const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What the doors answer from.
+#[derive(Debug)]
+pub(crate) struct HttpState {
+    store: Store,
+    clock: Clock,
+    apps: Vec<String>,
+    max_body: u64,
+    clients: RwLock<Arc<[Arc<Client>]>>,
+}
+
+impl HttpState {
+    /// `apps` are the configured ones, the default first; `max_body` is in bytes.
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        apps: Vec<String>,
+        clients: Vec<Client>,
+        max_body: u64,
+    ) -> HttpState {
+        HttpState {
+            store,
+            clock,
+            apps,
+            max_body,
+            clients: RwLock::new(shared(clients)),
+        }
+    }
+
+    /// From the next request on these are the clients.
+    pub(crate) fn set_clients(&self, clients: Vec<Client>) {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = shared(clients);
+    }
+
+    fn clients(&self) -> Arc<[Arc<Client>]> {
+        Arc::clone(&self.clients.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn shared(clients: Vec<Client>) -> Arc<[Arc<Client>]> {
+    clients.into_iter().map(Arc::new).collect()
+}
+
+impl Doors {
+    /// Serves until `stop`, then at most for `drain` what is under way; waits end at once.
+    pub(crate) async fn serve(
+        self,
+        state: Arc<HttpState>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) {
+        let relay = Arc::new(Relay {
+            state,
+            room: Arc::new(Semaphore::new(body::ROOM_BYTES)),
+            stop: stop.clone(),
+        });
+        let router = router(Arc::clone(&relay));
+        let answer = move |request, peer| {
+            let (relay, router) = (Arc::clone(&relay), router.clone());
+            async move { answer(&relay, router, request, peer).await }
+        };
+        self.open(answer, stop, drain).await;
+    }
+}
+
+/// What every handler works with.
+#[derive(Debug)]
+struct Relay {
+    state: Arc<HttpState>,
+    /// For bodies that are being read or parsed, in bytes.
+    room: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+fn router(relay: Arc<Relay>) -> Router {
+    Router::new()
+        .route("/", get(status::index))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/v1/status", get(status::status))
+        .route("/v1/jobs", get(jobs::list).post(submit::submit))
+        .route("/v1/jobs/{id}", get(jobs::one))
+        .route("/v1/jobs/{id}/progress", get(jobs::progress))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/retry", post(jobs::retry))
+        .route("/v1/jobs/{id}/recall", post(jobs::recall))
+        .route("/v1/jobs/{id}/settle", post(jobs::settle))
+        .with_state(relay)
+}
+
+/// Answers one request, whatever happens on the way.
+async fn answer<B>(relay: &Relay, router: Router, request: Request<B>, peer: Peer) -> Response
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (body, request) = Lent::lend(request);
+    let answered = AssertUnwindSafe(route(relay, router, request, peer))
+        .catch_unwind()
+        .await;
+    let answered = answered.unwrap_or_else(|_| {
+        tracing::error!(request_id = ?id, %method, path, "a handler panicked");
+        Problem::internal().into_response()
+    });
+    let mut response = Problem::dress(answered);
+    let status = response.status();
+    let heard = status == StatusCode::REQUEST_TIMEOUT || body.put_away(&relay.stop).await;
+    let headers = response.headers_mut();
+    if !heard || status == StatusCode::REQUEST_TIMEOUT {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    tracing::debug!(request_id = ?id, %method, path, status, ms, "a request was answered");
+    headers.insert(REQUEST_ID, id);
+    response
+}
+
+/// Past the guard, to the handler.
+async fn route(relay: &Relay, router: Router, mut request: Request<Body>, peer: Peer) -> Response {
+    let clients = relay.state.clients();
+    let (method, uri) = (request.method(), request.uri());
+    let open = OPEN_PATHS.contains(&uri.path());
+    match auth::admit(peer, &clients, method, uri, request.headers(), open) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            router.oneshot(request).await.into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The caller's name for its request, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|id| {
+        let visible = id.as_bytes().iter().all(u8::is_ascii_graphic);
+        visible && (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+    });
+    given.cloned().unwrap_or_else(|| {
+        let made = uuid::Uuid::now_v7().simple().to_string();
+        HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static("unnamed"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_keeps_the_name_it_came_with_unless_it_is_no_name() {
+        fn check(given: &'static str, kept: bool) {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(given));
+            assert_eq!(request_id(&headers) == given, kept, "{given:?}");
+        }
+        check("abc-123", true);
+        check("", false);
+        check("two words", false);
+        const LONG: &str = concat!(
+            "0123456789012345678901234567890123456789012345678901234567890123456789",
+            "0123456789012345678901234567890123456789012345678901234567890123456789"
+        );
+        check(LONG, false);
+        let made = request_id(&HeaderMap::new());
+        assert_eq!(made.len(), 32);
+        assert_ne!(made, request_id(&HeaderMap::new()));
+    }
+}

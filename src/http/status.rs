@@ -1,0 +1,186 @@
+//! How the relay is: the queue in numbers, alive, ready, and an index of the paths.
+//!
+//! Nothing here calls Feishu: all of it answers while Feishu does not.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::http::Relay;
+use crate::http::problem::Problem;
+use crate::http::query::Words;
+use crate::job::{State as JobState, Time};
+use crate::store::{AppStatus, LaneStatus, Pause, Status};
+
+const INDEX: &str = "\
+feishu-relay: a durable queue in front of Feishu's messaging API
+
+POST /v1/jobs                 jobs in: one object, a list or NDJSON; ?wait=10s
+GET  /v1/jobs                 jobs, newest first; ?state= kind= app= lane= client= to= key=
+                              message_id= code= label.NAME= since= until= limit= cursor=
+GET  /v1/jobs/{id}            one job, also by om_... or bm-...; ?wait=30s&wait_for=all
+GET  /v1/jobs/{id}/progress   how far a batch is; ?fresh=true
+POST /v1/jobs/{id}/cancel     do not do it any more
+POST /v1/jobs/{id}/recall     take it back
+POST /v1/jobs/{id}/retry      do it again; {\"expires_in\"?}
+POST /v1/jobs/{id}/settle     say what happened; {\"state\": \"done\" or \"failed\", \"message_id\"?}
+GET  /v1/status               the queue
+GET  /healthz                 200 while the process runs
+GET  /readyz                  200 while jobs are accepted
+";
+
+/// `GET /`
+pub(super) async fn index() -> &'static str {
+    INDEX
+}
+
+/// `GET /healthz`
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`
+pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
+    match relay.state.store.is_open() && !relay.stop.is_cancelled() {
+        true => "ready\n".into_response(),
+        false => Problem::unavailable("jobs are not accepted").into_response(),
+    }
+}
+
+/// `GET /v1/status`
+pub(super) async fn status(
+    State(relay): State<Arc<Relay>>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    Words::of(&uri)?.finish()?;
+    let status = relay.state.store.status().await?;
+    Ok(Json(queue(&status, relay.state.clock.wall_ms())))
+}
+
+fn queue(status: &Status, now_ms: i64) -> Value {
+    let apps: Vec<Value> = status.apps.iter().map(|one| app(one, now_ms)).collect();
+    let lanes: Vec<Value> = status.lanes.iter().map(|one| lane(one, now_ms)).collect();
+    json!({
+        "apps": apps,
+        "pending": status.pending,
+        "max_pending": status.max_pending,
+        "lanes": lanes,
+        "store_bytes": status.bytes,
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn app(status: &AppStatus, now_ms: i64) -> Value {
+    let count = |state: JobState| {
+        let counted = status.jobs.iter().find(|(counted, _)| *counted == state);
+        counted.map_or(0, |(_, count)| *count)
+    };
+    let jobs: serde_json::Map<String, Value> = JobState::ALL
+        .iter()
+        .map(|state| (state.name().to_owned(), json!(count(*state))))
+        .collect();
+    json!({
+        "app": status.app,
+        "jobs": jobs,
+        "queued": count(JobState::Queued),
+        "sending": count(JobState::Sending),
+        "dead_letters": count(JobState::Failed),
+        "in_doubt": count(JobState::InDoubt),
+        "paused": status.paused.iter().map(pause).collect::<Vec<_>>(),
+        "oldest_due_at": status.oldest_due_ms.map(Time),
+        "oldest_age_s": status.oldest_due_ms.map(|due_ms| age_s(due_ms, now_ms)),
+        "month": { "calls": status.month_calls },
+    })
+}
+
+fn pause(pause: &Pause) -> Value {
+    json!({
+        "app": pause.app,
+        "lane": pause.lane,
+        "api": pause.api,
+        "by": if pause.by_hand { "hand" } else { "relay" },
+        "code": pause.code,
+        "reason": pause.reason,
+        "since": Time(pause.since_ms),
+        "next_probe": pause.probe_ms.map(Time),
+    })
+}
+
+fn lane(lane: &LaneStatus, now_ms: i64) -> Value {
+    json!({
+        "app": lane.app,
+        "lane": lane.lane,
+        "oldest_due_at": Time(lane.oldest_due_ms),
+        "oldest_age_s": age_s(lane.oldest_due_ms, now_ms),
+    })
+}
+
+/// Never below zero: a clock that was set back makes nothing younger than new.
+fn age_s(then_ms: i64, now_ms: i64) -> i64 {
+    now_ms.saturating_sub(then_ms).max(0) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_is_told_with_every_state_and_its_ages() {
+        let due_ms = 1_767_225_600_000;
+        let status = Status {
+            apps: vec![AppStatus {
+                app: String::from("ops"),
+                jobs: vec![(JobState::Queued, 3), (JobState::Failed, 2)],
+                oldest_due_ms: Some(due_ms),
+                month_calls: 9,
+                paused: vec![Pause {
+                    app: String::from("ops"),
+                    lane: String::new(),
+                    api: String::new(),
+                    by_hand: true,
+                    code: None,
+                    reason: String::from("by hand"),
+                    since_ms: due_ms,
+                    probe_ms: None,
+                }],
+            }],
+            pending: 3,
+            max_pending: 10,
+            lanes: Vec::new(),
+            bytes: 4096,
+        };
+        let told = queue(&status, due_ms + 61_500);
+        let app = &told["apps"][0];
+        assert_eq!(app["jobs"]["queued"], 3);
+        assert_eq!(app["jobs"]["in_doubt"], 0);
+        assert_eq!(
+            (&app["queued"], &app["dead_letters"]),
+            (&json!(3), &json!(2))
+        );
+        assert_eq!(app["oldest_due_at"], "2026-01-01T00:00:00.000Z");
+        assert_eq!(app["oldest_age_s"], 61);
+        assert_eq!(app["paused"][0]["by"], "hand");
+        assert_eq!(app["paused"][0]["next_probe"], Value::Null);
+        assert_eq!(
+            (&told["pending"], &told["store_bytes"]),
+            (&json!(3), &json!(4096))
+        );
+    }
+
+    #[test]
+    fn the_index_names_every_path_of_the_router() {
+        let router = include_str!("mod.rs");
+        let paths = router.lines().filter_map(|line| {
+            let path = line.trim().strip_prefix(".route(\"")?;
+            path.split('"').next().filter(|path| *path != "/")
+        });
+        assert!(paths.clone().count() >= 10);
+        for path in paths {
+            assert!(INDEX.contains(&format!(" {path} ")), "{path}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `POST /v1/jobs`: from a body to jobs on disk, all or none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+
+use crate::config::Scope;
+use crate::http::Relay;
+use crate::http::auth::Caller;
+use crate::http::body::{self, Whole};
+use crate::http::json::{self, Fault, JOBS_MAX, Shape};
+use crate::http::problem::Problem;
+use crate::http::query::Words;
+use crate::job::{Door, Flaw, Job, JobId, NewJob, parse};
+use crate::store::{AcceptError, Accepted};
+
+/// The key of a single job, beside its body.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Bodies up to this size are parsed where they are; larger ones where they block nobody.
+const SMALL_BYTES: usize = 16 << 10;
+
+/// Jobs as they came in.
+#[derive(Debug)]
+struct Submission {
+    shape: Shape,
+    jobs: Vec<NewJob>,
+}
+
+/// `POST /v1/jobs[?wait=]`
+pub(super) async fn submit(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    caller.need(Scope::Enqueue)?;
+    let mut words = Words::of(request.uri())?;
+    let wait = words.wait(caller.wait_ms());
+    words.finish()?;
+    let (head, body) = request.into_parts();
+    let key = idempotency_key(&head.headers)?;
+    let lines = body::is_ndjson(&head.headers)?;
+    let state = &relay.state;
+    let body = body::read(
+        &head.headers,
+        body,
+        state.max_body,
+        &relay.room,
+        &relay.stop,
+    )
+    .await?;
+    let door = caller.door(&state.apps, state.clock.wall_ms());
+
+    let Submission { shape, jobs } = read_aside(body, lines, key, door).await?;
+    let accepted = state
+        .store
+        .accept(jobs)
+        .await
+        .map_err(|error| refusal(error, shape))?;
+    let mut ids: Vec<JobId> = accepted.iter().map(|one| one.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    // From here on the jobs are on disk: whatever fails, the answer says so.
+    if let Err(error) = relay.wait(&ids, wait).await {
+        tracing::warn!(%error, "a wait for accepted jobs broke off");
+    }
+    let known = state.store.jobs(&ids).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "accepted jobs could not be read back");
+        Vec::new()
+    });
+    Ok(receipt(shape, &accepted, &known))
+}
+
+/// The header's text, which counts as `key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let key = match (given.next(), given.next()) {
+        (None, _) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(Problem::malformed("there are two Idempotency-Key headers"));
+        }
+        (Some(key), None) => std::str::from_utf8(key.as_bytes()),
+    };
+    match key {
+        Ok(key) => Ok(Some(key.to_owned())),
+        Err(_) => Err(Problem::malformed("the Idempotency-Key is no text")),
+    }
+}
+
+/// Parses a large body on a thread that may block.
+async fn read_aside(
+    body: Whole,
+    lines: bool,
+    key: Option<String>,
+    door: Door,
+) -> Result<Submission, Problem> {
+    let small = body.bytes.len() <= SMALL_BYTES;
+    let read = move || read(&body.bytes, lines, key.as_deref(), &door);
+    match small {
+        true => read(),
+        false => match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(
+                    panicked = error.is_panic(),
+                    "a body was not parsed to its end"
+                );
+                Err(Problem::internal())
+            }
+        },
+    }
+}
+
+fn read(body: &[u8], lines: bool, key: Option<&str>, door: &Door) -> Result<Submission, Problem> {
+    let mut jobs = Vec::new();
+    let mut flaws = Vec::new();
+    let shape = json::jobs(body, lines, |at, mut value| {
+        if at.is_empty() {
+            flaws.extend(put_key(&mut value, key));
+        }
+        match parse(&value, at, door) {
+            Ok(job) => jobs.push(job),
+            Err(more) => flaws.extend(more),
+        }
+    });
+    let shape = shape.map_err(unreadable)?;
+    if shape == Shape::Many && key.is_some() {
+        flaws.push(flaw(
+            "Idempotency-Key names one job; give each job of a list its own \"key\"",
+        ));
+    }
+    if jobs.is_empty() && flaws.is_empty() {
+        flaws.push(flaw("the list is empty"));
+    }
+    match flaws.is_empty() {
+        true => Ok(Submission { shape, jobs }),
+        false => Err(Problem::flawed(flaws)),
+    }
+}
+
+/// Writes the header's key into the job, unless the job has another one already.
+fn put_key(job: &mut Value, key: Option<&str>) -> Option<Flaw> {
+    let (Some(key), Value::Object(job)) = (key, job) else {
+        return None;
+    };
+    match job.get("key") {
+        None | Some(Value::Null) => {
+            job.insert(String::from("key"), Value::from(key));
+            None
+        }
+        Some(given) if *given == key => None,
+        Some(_) => Some(Flaw {
+            pointer: String::from("/key"),
+            detail: String::from("is not the key of the Idempotency-Key header"),
+        }),
+    }
+}
+
+/// A fault of the request as a whole.
+fn flaw(detail: &str) -> Flaw {
+    Flaw {
+        pointer: String::new(),
+        detail: detail.to_owned(),
+    }
+}
+
+/// What is answered to a body that cannot be taken apart.
+pub(super) fn unreadable(fault: Fault) -> Problem {
+    match fault {
+        Fault::Syntax(detail) => Problem::not_json(detail),
+        Fault::Empty => Problem::not_json("the body is empty; send a job"),
+        Fault::TooManyJobs => {
+            let detail = format!("has more than {JOBS_MAX} jobs; send them in several requests");
+            Problem::flawed(vec![flaw(&detail)])
+        }
+        Fault::TooManyValues => {
+            let detail = "has too many values; send its jobs in several requests";
+            Problem::flawed(vec![flaw(detail)])
+        }
+    }
+}
+
+fn refusal(error: AcceptError, shape: Shape) -> Problem {
+    match error {
+        AcceptError::Full => Problem::full("the queue is full; send it again later"),
+        AcceptError::KeyTaken { index, holder } => {
+            let pointer = match shape {
+                Shape::One => String::from("/key"),
+                Shape::Many => format!("/{index}/key"),
+            };
+            let detail = format!("the key stands for another request already: {holder}");
+            Problem::key_taken(pointer, detail)
+        }
+        AcceptError::Flawed(flaws) => Problem::flawed(flaws),
+        AcceptError::Store(error) => Problem::from(error),
+    }
+}
+
+/// The jobs in the order of the request; one that could not be read back is only named.
+fn receipt(shape: Shape, accepted: &[Accepted], known: &[Job]) -> Response {
+    let known: HashMap<JobId, &Job> = known.iter().map(|job| (job.id, job)).collect();
+    let entry = |one: &Accepted| match known.get(&one.id) {
+        Some(job) => json!(job),
+        None => json!({ "id": one.id }),
+    };
+    let status = match accepted.iter().all(|one| one.repeated) {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let entries: Vec<Value> = accepted.iter().map(entry).collect();
+    match (shape, accepted) {
+        (Shape::One, [one]) => {
+            let place = HeaderValue::try_from(format!("/v1/jobs/{}", one.id));
+            let mut response = (status, Json(&entries[0])).into_response();
+            if let Ok(place) = place {
+                response.headers_mut().insert(LOCATION, place);
+            }
+            response
+        }
+        _ => (status, Json(json!({ "jobs": entries }))).into_response(),
+    }
+}

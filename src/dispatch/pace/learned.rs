@@ -34,7 +34,6 @@ impl Learned {
         {
             return;
         }
-        self.old.remove(address);
         if self.young.len() >= self.half && !self.young.contains_key(address) {
             self.old = std::mem::take(&mut self.young);
         }
@@ -53,6 +52,16 @@ mod tests {
         learned.learn("ou_a", "oc_1");
         learned.learn("ou_a", "oc_2");
         assert_eq!(learned.chat_of("ou_a"), Some("oc_2"));
+    }
+
+    #[test]
+    fn the_older_half_is_still_known() {
+        let mut learned = Learned::new(4);
+        for address in ["ou_a", "ou_b", "ou_c"] {
+            learned.learn(address, "oc_x");
+        }
+        let known = ["ou_a", "ou_b", "ou_c"].map(|address| learned.chat_of(address).is_some());
+        assert_eq!(known, [true; 3]);
     }
 
     #[test]

@@ -51,9 +51,6 @@ impl Window {
         if fits(self.open.saturating_add(self.closing_sum)) {
             return Room::Now;
         }
-        if !fits(self.open) {
-            return Room::OnAnswer;
-        }
         let mut held = self.open.saturating_add(self.closing_sum);
         for &(free_ms, slots) in &self.closing {
             held = held.saturating_sub(slots);
@@ -206,5 +203,6 @@ mod tests {
         assert_eq!(ours.room(1, 3, 20), Room::At(1011));
         assert_eq!(ours.room(3, 3, 20), Room::At(1021));
         assert_eq!((other.open(), other.next_free_ms()), (1, None));
+        assert_eq!(other.room(2, 3, 20), Room::Now);
     }
 }

@@ -6,6 +6,9 @@
 //! Not here: what a code means (`feishu-im`'s tables), how long a wait is (`delay`), expiry and
 //! cancel (`store`), pauses by scope (`breaker`).
 
+#[cfg(test)]
+mod tests;
+
 use feishu_im::limits::{API_PAUSE_MS, SAFE_WINDOW_MS};
 use feishu_im::{Api, BucketKind, Class, PauseScope, Repeat, Verdict};
 
@@ -141,12 +144,7 @@ pub(crate) fn judge(subject: &Subject, verdict: &Verdict, now: i64) -> Judgement
         outcome: outcome(subject, verdict),
         next: not_twice(subject, next),
         pause: pause(subject, verdict),
-        bucket: verdict.bucket.map(|bucket| {
-            (
-                bucket,
-                now.saturating_add(verdict.wait_ms.unwrap_or(API_PAUSE_MS)),
-            )
-        }),
+        bucket: bucket(verdict, now),
         breaker: breaker_event(verdict),
     }
 }
@@ -156,7 +154,7 @@ pub(crate) fn unknown_at_start(subject: &Subject) -> Judgement {
     let next = if subject.verify {
         read_back_later(subject)
     } else {
-        settle(subject, RETRY)
+        settle(subject, unknown_policy(subject), 0)
     };
     Judgement {
         outcome: Outcome::Unknown,
@@ -193,9 +191,10 @@ pub(crate) fn doubt(subject: &Subject) -> Next {
 }
 
 fn after_write(subject: &Subject, verdict: &Verdict) -> Next {
-    if is_done(subject, verdict) {
+    if is_proven(subject, verdict) {
         return Next::Done;
     }
+    let least_ms = verdict.wait_ms.unwrap_or(0);
     match verdict.class {
         Class::Done => Next::Done,
         Class::Limited => again(Spend::None, limited_wait(verdict)),
@@ -209,8 +208,8 @@ fn after_write(subject: &Subject, verdict: &Verdict) -> Next {
         Class::Admin => refused(subject, verdict, FailClass::Admin),
         Class::Retry => retry(subject, verdict),
         Class::Unclear => unclear(subject, verdict),
-        Class::Ambiguous if verdict.in_progress => settle(subject, IN_PROGRESS),
-        Class::Ambiguous => settle(subject, RETRY),
+        Class::Ambiguous if verdict.in_progress => settle(subject, IN_PROGRESS, least_ms),
+        Class::Ambiguous => settle(subject, unknown_policy(subject), least_ms),
     }
 }
 
@@ -231,9 +230,9 @@ fn after_read_back(subject: &Subject, verdict: &Verdict) -> Next {
     }
 }
 
-/// Code 0, a row that says done, or proof that an earlier attempt worked.
-fn is_done(subject: &Subject, verdict: &Verdict) -> bool {
-    verdict.class == Class::Done || (verdict.proof && is_unknown(subject))
+/// The answer proves that an earlier attempt with unknown outcome worked.
+fn is_proven(subject: &Subject, verdict: &Verdict) -> bool {
+    verdict.proof && is_unknown(subject)
 }
 
 /// Refused for good. After an unknown attempt that says nothing of the earlier one, unless it
@@ -284,14 +283,22 @@ fn limited_wait(verdict: &Verdict) -> i64 {
     }
 }
 
+/// A message has only its safe window to be repeated in; the rest has days.
+fn unknown_policy(subject: &Subject) -> Policy {
+    match subject.api.endpoint().repeat {
+        Repeat::Key => NOT_SENT,
+        Repeat::Set | Repeat::Guard | Repeat::Dup | Repeat::Orphan | Repeat::Read => RETRY,
+    }
+}
+
 /// This attempt may have happened: settles it by what the operation allows.
-fn settle(subject: &Subject, policy: Policy) -> Next {
+fn settle(subject: &Subject, policy: Policy, least_ms: i64) -> Next {
     let unknown = if is_unknown(subject) {
         UnknownMove::Keep
     } else {
         UnknownMove::Begin
     };
-    let after_ms = age_wait(subject, policy);
+    let after_ms = age_wait(subject, policy).max(least_ms);
     let go_on = |verify| {
         Next::Again(Again {
             after_ms,
@@ -301,7 +308,7 @@ fn settle(subject: &Subject, policy: Policy) -> Next {
         })
     };
     match subject.api.endpoint().repeat {
-        Repeat::Read => not_sent_read(subject),
+        Repeat::Read => read_again(subject),
         Repeat::Dup => doubt(subject),
         Repeat::Key => {
             let age_ms = subject.unknown_age_ms.unwrap_or(subject.timeout_ms);
@@ -316,7 +323,7 @@ fn settle(subject: &Subject, policy: Policy) -> Next {
 }
 
 /// A read has no outcome to be in doubt about.
-fn not_sent_read(subject: &Subject) -> Next {
+fn read_again(subject: &Subject) -> Next {
     again(
         Spend::Unsent,
         delay_ms(subject.seed, subject.unsent.saturating_add(1), NOT_SENT),
@@ -395,7 +402,7 @@ fn outcome(subject: &Subject, verdict: &Verdict) -> Outcome {
     match (subject.verify, subject.verified, verdict.class) {
         (true, Some(true), _) => Outcome::Done,
         (true, Some(false), _) | (true, None, Class::Done) => Outcome::Unknown,
-        _ if verdict.proof && is_unknown(subject) => Outcome::Done,
+        _ if is_proven(subject, verdict) => Outcome::Done,
         (_, _, Class::Done) => Outcome::Done,
         (_, _, Class::Limited) => Outcome::Limited,
         (_, _, Class::NotSent | Class::Token) => Outcome::NotSent,
@@ -422,6 +429,13 @@ fn pause(subject: &Subject, verdict: &Verdict) -> Option<(PauseScope, i64)> {
         Class::Done | Class::Retry | Class::Ambiguous | Class::NotSent | Class::Unclear => None,
     };
     scope.map(|scope| (scope, verdict.row.map_or(0, |row| row.code)))
+}
+
+/// Which limit was hit and until when; what pauses a whole scope has no reset to wait for.
+fn bucket(verdict: &Verdict, now: i64) -> Option<(BucketKind, i64)> {
+    let bucket = verdict.bucket.filter(|_| verdict.pause.is_none())?;
+    let wait_ms = verdict.wait_ms.unwrap_or(API_PAUSE_MS);
+    Some((bucket, now.saturating_add(wait_ms)))
 }
 
 /// Whoever answers with a code is there. A bare status may be a proxy's.

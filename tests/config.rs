@@ -158,7 +158,7 @@ fn every_fault_is_named_at_once_with_its_place() {
             "relay.toml:6:1: apps[0].app_id: is missing",
             "relay.toml:6:1: apps[0].app_secret: is missing",
             "relay.toml:7:8: apps[0].name: \"a b\" is not a name",
-            "relay.toml:8:11: apps[0].timeout: must be at most 5m",
+            "relay.toml:8:11: apps[0].timeout: must be at most 2m",
         ],
     );
 }
@@ -374,6 +374,20 @@ fn under_systemd_the_log_is_json() {
     let format = |env: &[(&str, &str)]| parse_in(APP, "relay.toml", env).unwrap().log.format;
     assert_eq!(format(&[]), LogFormat::Text);
     assert_eq!(format(&[("JOURNAL_STREAM", "8:1")]), LogFormat::Json);
+}
+
+/// A leaf cannot ask the other rooms; here what it repeats is compared with them.
+#[test]
+fn the_bounds_are_those_of_the_platform_and_of_the_jobs() {
+    use feishu_im::limits;
+    assert_eq!(config::LIMITS.app_minute, limits::API_MINUTE.count);
+    assert_eq!(config::LIMITS.app_second, limits::API_SECOND.count);
+    assert_eq!(config::LIMITS.chat_second, limits::CHAT_SECOND.count);
+    assert_eq!(config::LIMITS.user_second, limits::USER_SECOND.count);
+    let longest = i64::try_from(config::TIMEOUT_MAX.as_millis()).unwrap();
+    assert_eq!(longest, limits::TIMEOUT_MAX_MS);
+    let kinds = feishu_relay::job::Kind::all().filter(|kind| kind.is_public());
+    assert!(kinds.map(|kind| kind.name()).eq(config::KINDS));
 }
 
 #[test]

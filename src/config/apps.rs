@@ -5,12 +5,15 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::read::{Section, duration_within, number_within, parsed};
-use super::sections::{Context, MINUTE, NUMBER_MAX, Once, SECOND, value_or};
+use super::sections::{Context, NUMBER_MAX, Once, SECOND, value_or};
 use super::{App, Bot, Budget, Limits, secret, values};
 
 const BASE_URL: &str = "https://open.feishu.cn";
 const TENANT: &str = "main";
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest `timeout`: a repeat begun inside the safe window must end inside Feishu's.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 
 /// What Feishu allows at most; a setting is lower, or 0 to switch the window off.
 pub const LIMITS: Limits = Limits {
@@ -62,7 +65,7 @@ fn app(context: &Context<'_, '_>, mut section: Section<'_, '_>, used: &mut Used)
     let tenant = section.get("tenant", parsed(values::name));
     let app_secret = app_secret(context, &mut section);
     let base_url = base_url(context, &mut section);
-    let timeout = section.get("timeout", duration_within(SECOND, 5 * MINUTE));
+    let timeout = section.get("timeout", duration_within(SECOND, TIMEOUT_MAX));
     let proxy = section.get("proxy", parsed(values::proxy));
     let month_quota = section.get("month_quota", number_within(0, NUMBER_MAX));
     let limits = limits(section.table("limits"));

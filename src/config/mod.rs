@@ -22,7 +22,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use toml::de::DeTable;
 
-pub use self::apps::LIMITS;
+pub use self::apps::{LIMITS, TIMEOUT_MAX};
 pub use self::clients::KINDS;
 use self::fault::{At, Report};
 pub use self::fault::{ConfigError, Fault};

@@ -91,9 +91,10 @@ impl Server {
     /// Returns once so many requests with `part` in their call were read.
     pub(super) async fn until(&self, part: &str, count: usize) {
         let mut changes = self.count.clone();
-        changes
-            .wait_for(|_| self.seen(part).len() >= count)
-            .await
+        let enough = changes.wait_for(|_| self.seen(part).len() >= count);
+        let enough = tokio::time::timeout(super::LONG, enough).await;
+        enough
+            .expect("the requests come in time")
             .expect("the server lives");
     }
 }

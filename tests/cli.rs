@@ -445,16 +445,31 @@ async fn operators_act_on_one_job_or_on_many() {
 }
 
 #[tokio::test]
-async fn the_status_is_a_table_per_list() {
-    let status = json!({"apps": [{"app": "ops", "queued": 2, "paused_until": null}], "lanes": []});
+async fn the_status_says_what_waits_and_what_stands_still() {
+    let pause = json!({"app": "ops", "lane": null, "api": null, "by": "relay", "code": 99991663, "reason": "invalid token",
+        "since": "2026-01-01T00:00:00.000Z", "next_probe": null});
+    let status = json!({"pending": 3, "max_pending": 1000, "store_bytes": 4096, "version": "0.1.0",
+        "apps": [{"app": "ops", "queued": 2, "sending": 1, "in_doubt": 0, "dead_letters": 7,
+            "oldest_age_s": 90, "month": {"calls": 12}, "paused": [pause]}],
+        "lanes": [{"app": "ops", "lane": "oc_a", "oldest_age_s": 90}]});
     let ended = run(vec![(200, status)], &["status"], "").await;
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let lines: Vec<_> = ended.out.lines().collect();
-    assert_eq!(lines.len(), 3, "{}", ended.out);
-    assert!(
-        lines[1].trim_start().starts_with("app") && lines[2].contains("ops"),
-        "{}",
-        ended.out
+    let words: Vec<_> = ended
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "pending 3 of 1000, store 4.0 KiB, version 0.1.0",
+            "APP QUEUED SENDING IN DOUBT DEAD OLDEST MONTH",
+            "ops 2 1 0 7 1m 30s 12",
+            "paused: ops since 2026-01-01T00:00:00.000Z: 99991663 invalid token",
+            "",
+            "APP LANE OLDEST",
+            "ops oc_a 1m 30s",
+        ]
     );
 }
 

@@ -1,0 +1,541 @@
+//! The args of each kind: checked, aliases brought to one name, bytes taken out, batches cut in parts.
+//!
+//! Where Feishu has a name for a thing, that name is taken too. What is stored has the contract's names.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use feishu_im::{BatchContent, CONTENT_KEYS, Content, IdType};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::job::submit::{Fields, Flaw, NewPart, Reference};
+use crate::job::{JobId, Kind, Makes, Needs, Role};
+
+/// Bytes that go to Feishu later; kept beside the database under their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The lists of a batch, under the contract's names and Feishu's.
+pub struct BatchLists;
+
+impl BatchLists {
+    /// Name in args, and Feishu's.
+    pub const NAMES: [(&'static str, &'static str); 4] = [
+        ("open_ids", "open_ids"),
+        ("user_ids", "user_ids"),
+        ("union_ids", "union_ids"),
+        ("department_ids", "department_ids"),
+    ];
+}
+
+impl std::fmt::Debug for BatchLists {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BatchLists")
+    }
+}
+
+/// Args that were found good.
+pub(super) struct Parsed {
+    pub(super) args: String,
+    pub(super) to: Option<String>,
+    pub(super) references: Vec<Reference>,
+    pub(super) parts: Vec<NewPart>,
+    pub(super) upload: Option<Upload>,
+    pub(super) first: Option<Image>,
+}
+
+/// A message's own image: an upload that comes first.
+pub(super) struct Image {
+    pub(super) args: String,
+    pub(super) upload: Upload,
+}
+
+/// Checks `map`, the args of a `kind`, standing at `at`. `parent`: the kind of the job above it.
+pub(super) fn read(
+    kind: Kind,
+    map: &Map<String, Value>,
+    at: &str,
+    parent: Option<Kind>,
+) -> Result<Parsed, Vec<Flaw>> {
+    let mut reader = Reader {
+        fields: Fields::new(map, at),
+        map,
+        at,
+        out: Map::new(),
+        references: Vec::new(),
+        to: None,
+        parent,
+    };
+    match kind {
+        Kind::Send => reader.send(),
+        Kind::BatchSend => reader.batch_send(),
+        Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => {
+            reader.target(kind);
+            reader.users();
+            reader.done(Vec::new(), None, None)
+        }
+        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::BatchRecall => {
+            reader.target(kind);
+            reader.done(Vec::new(), None, None)
+        }
+        Kind::UploadImage => reader.upload_image(),
+        Kind::BatchProgress => {
+            reader.fields.flaw("", "the relay makes these jobs itself");
+            reader.done(Vec::new(), None, None)
+        }
+    }
+}
+
+struct Reader<'a> {
+    fields: Fields<'a>,
+    map: &'a Map<String, Value>,
+    at: &'a str,
+    out: Map<String, Value>,
+    references: Vec<Reference>,
+    to: Option<String>,
+    parent: Option<Kind>,
+}
+
+impl Reader<'_> {
+    fn done(
+        mut self,
+        parts: Vec<NewPart>,
+        upload: Option<Upload>,
+        first: Option<Image>,
+    ) -> Result<Parsed, Vec<Flaw>> {
+        if self.parent.is_some()
+            && !self
+                .references
+                .iter()
+                .any(|reference| reference.job.is_none() && reference.role != Role::Image)
+        {
+            self.references.push(Reference {
+                role: Role::After,
+                job: None,
+                pointer: self.at.to_owned(),
+            });
+        }
+        let flaws = self.fields.finish();
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        Ok(Parsed {
+            args: Value::Object(self.out).to_string(),
+            to: self.to,
+            references: self.references,
+            parts,
+            upload,
+            first,
+        })
+    }
+
+    fn send(mut self) -> Result<Parsed, Vec<Flaw>> {
+        self.receiver();
+        let image = self.own_image();
+        let mut content: Map<String, Value> = self
+            .map
+            .iter()
+            .filter(|(name, _)| CONTENT_KEYS.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if image.is_some() {
+            content.insert("image".into(), json!("img_own"));
+        }
+        self.fields.leave(CONTENT_KEYS);
+        if let Err(flaws) = Content::from_args(&content) {
+            for flaw in flaws {
+                self.fields.inner(flaw.pointer, flaw.detail);
+            }
+        }
+        if image.is_some() {
+            content.remove("image");
+            self.references.push(Reference {
+                role: Role::Image,
+                job: None,
+                pointer: format!("{}/image", self.at),
+            });
+        } else if let Some(Ok(job)) = content.get("image").and_then(Value::as_str).map(str::parse) {
+            self.references.push(Reference {
+                role: Role::Image,
+                job: Some(job),
+                pointer: format!("{}/image", self.at),
+            });
+            content.remove("image");
+        }
+        self.out.append(&mut content);
+        self.done(Vec::new(), None, image)
+    }
+
+    fn receiver(&mut self) {
+        let kind = self.fields.either(&["to_type", "receive_id_type"]);
+        let to = self.fields.either(&["to", "receive_id"]);
+        let to =
+            match to {
+                None => return self.fields.flaw(
+                    "to",
+                    "is missing: a chat (oc_…), a person (ou_…, on_…, a user id) or a mail address",
+                ),
+                Some((name, value)) => match value.as_str() {
+                    Some(text)
+                        if !text.is_empty()
+                            && text.len() <= 200
+                            && !text.chars().any(char::is_control) =>
+                    {
+                        text
+                    }
+                    _ => return self.fields.flaw(name, "must be a string of 1 to 200 bytes"),
+                },
+            };
+        if to.starts_with("om_") || to.starts_with("bm-") || to.starts_with(JobId::PREFIX) {
+            self.fields.flaw("to", "is a message, not a receiver");
+        }
+        let id_type = match kind {
+            None => IdType::guess(to),
+            Some((name, value)) => match value.as_str().and_then(IdType::from_name) {
+                Some(id_type) if id_type != IdType::ThreadId => id_type,
+                _ => {
+                    return self.fields.flaw(
+                        name,
+                        "must be one of open_id, union_id, user_id, email, chat_id",
+                    );
+                }
+            },
+        };
+        self.out.insert("to".into(), json!(to));
+        self.out.insert("to_type".into(), json!(id_type.name()));
+        self.to = Some(to.to_owned());
+    }
+
+    /// `"image": {"data": base64, "file_name"}`: an upload of its own.
+    fn own_image(&mut self) -> Option<Image> {
+        let Some(Value::Object(image)) = self.map.get("image") else {
+            return None;
+        };
+        let at = format!("{}/image", self.at);
+        let mut fields = Fields::new(image, &at);
+        let parsed = read_image(&mut fields);
+        self.fields.flaws.extend(fields.finish());
+        // A stand-in keeps the other checks going; the flaws above stop the request anyway.
+        Some(parsed.unwrap_or(Image {
+            args: String::new(),
+            upload: Upload {
+                sha256: [0; 32],
+                bytes: Bytes::new(),
+            },
+        }))
+    }
+
+    fn upload_image(mut self) -> Result<Parsed, Vec<Flaw>> {
+        let image = read_image(&mut self.fields);
+        match image {
+            None => self.done(Vec::new(), None, None),
+            Some(image) => {
+                let mut parsed = self.done(Vec::new(), Some(image.upload), None)?;
+                parsed.args = image.args;
+                Ok(parsed)
+            }
+        }
+    }
+
+    /// The message or batch that is acted on.
+    fn target(&mut self, kind: Kind) {
+        let (names, prefix, role, makes): (&[&'static str], _, _, _) = match kind.needs() {
+            Needs::Message => (
+                &["message", "message_id"],
+                "om_",
+                Role::Message,
+                Makes::Message,
+            ),
+            Needs::Batch => (
+                &["batch", "batch_message_id"],
+                "bm-",
+                Role::Batch,
+                Makes::Batch,
+            ),
+            Needs::Nothing => return,
+        };
+        let Some((name, value)) = self.fields.either(names) else {
+            return match self.parent {
+                Some(parent) if parent.makes() == makes => self.references.push(Reference {
+                    role,
+                    job: None,
+                    pointer: self.at.to_owned(),
+                }),
+                Some(parent) => self.fields.flaw(
+                    names[0],
+                    format!("is missing; the parent, a {}, makes none", parent.name()),
+                ),
+                None => self.fields.flaw(
+                    names[0],
+                    format!("is missing: an id ({prefix}…) or a job (job_…)"),
+                ),
+            };
+        };
+        let pointer = format!("{}/{name}", self.at);
+        match value.as_str() {
+            Some(id)
+                if id.starts_with(prefix)
+                    && id.len() > prefix.len()
+                    && id.len() <= 200
+                    && !id.chars().any(char::is_control) =>
+            {
+                self.out.insert(names[0].into(), json!(id));
+                self.to = Some(id.to_owned());
+            }
+            Some(id) => match id.parse::<JobId>() {
+                Ok(job) => self.references.push(Reference {
+                    role,
+                    job: Some(job),
+                    pointer,
+                }),
+                Err(_) => self.fields.flaw(
+                    name,
+                    format!("must be an id ({prefix}…) or a job (job_ and 32 hex digits)"),
+                ),
+            },
+            None => self.fields.flaw(name, "must be a string"),
+        }
+    }
+
+    fn users(&mut self) {
+        let kind = self.fields.text("user_id_type");
+        let Some((name, value)) = self.fields.either(&["users", "user_id_list"]) else {
+            return self.fields.flaw("users", "is missing: the people to buzz");
+        };
+        let users = match strings(value) {
+            Ok(users)
+                if !users.is_empty() && users.len() <= feishu_im::limits::URGENT_USERS_MAX =>
+            {
+                users
+            }
+            Ok(users) => {
+                return self.fields.flaw(
+                    name,
+                    format!(
+                        "names {} people; 1 to {} are allowed",
+                        users.len(),
+                        feishu_im::limits::URGENT_USERS_MAX
+                    ),
+                );
+            }
+            Err(n) => {
+                return self.fields.flaw(
+                    &at_index(name, n),
+                    "must be a list of ids, each a string that is not empty",
+                );
+            }
+        };
+        let id_type = match kind.map(IdType::from_name) {
+            None => IdType::guess(users[0]),
+            Some(Some(id_type @ (IdType::OpenId | IdType::UnionId | IdType::UserId))) => id_type,
+            Some(_) => {
+                return self
+                    .fields
+                    .flaw("user_id_type", "must be one of open_id, union_id, user_id");
+            }
+        };
+        if !matches!(id_type, IdType::OpenId | IdType::UnionId | IdType::UserId) {
+            return self.fields.flaw(
+                &at_index(name, Some(0)),
+                "is no person's id (ou_…, on_… or a user id)",
+            );
+        }
+        if kind.is_none()
+            && let Some(n) = users.iter().position(|user| IdType::guess(user) != id_type)
+        {
+            return self.fields.flaw(
+                &at_index(name, Some(n)),
+                format!(
+                    "is no {}, as the first one is; all must be of one kind",
+                    id_type.name()
+                ),
+            );
+        }
+        self.out.insert("users".into(), json!(unique(&users)));
+        self.out
+            .insert("user_id_type".into(), json!(id_type.name()));
+    }
+
+    fn batch_send(mut self) -> Result<Parsed, Vec<Flaw>> {
+        let content: Map<String, Value> = self
+            .map
+            .iter()
+            .filter(|(name, _)| CONTENT_KEYS.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        self.fields.leave(CONTENT_KEYS);
+        if let Err(flaws) = BatchContent::from_args(&content) {
+            for flaw in flaws {
+                self.fields.inner(flaw.pointer, flaw.detail);
+            }
+        }
+        let mut content = content;
+        if let Some(Ok(job)) = content.get("image").and_then(Value::as_str).map(str::parse) {
+            self.references.push(Reference {
+                role: Role::Image,
+                job: Some(job),
+                pointer: format!("{}/image", self.at),
+            });
+            content.remove("image");
+        }
+        let mut lists: Vec<(&'static str, Vec<String>)> = Vec::new();
+        for (name, feishu) in BatchLists::NAMES {
+            let Some(value) = self.fields.get(name) else {
+                continue;
+            };
+            match strings(value) {
+                Ok(ids) => {
+                    if name == "department_ids"
+                        && let Some(n) = ids.iter().position(|id| *id == "0")
+                    {
+                        self.fields.flaw(
+                            &at_index(name, Some(n)),
+                            "is the root department; Feishu refuses it",
+                        );
+                    }
+                    lists.push((feishu, unique(&ids)));
+                }
+                Err(n) => self.fields.flaw(
+                    &at_index(name, n),
+                    "must be a list of ids, each a string that is not empty",
+                ),
+            }
+        }
+        if lists.iter().all(|(_, ids)| ids.is_empty()) && self.fields.flaws.is_empty() {
+            self.fields.flaw(
+                "",
+                "names nobody: give open_ids, user_ids, union_ids or department_ids",
+            );
+        }
+        self.out.append(&mut content);
+        let parts = cut(&lists);
+        self.done(parts, None, None)
+    }
+}
+
+fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
+    let name = fields.text("file_name").unwrap_or("image").to_owned();
+    let image_type = fields.text("image_type").unwrap_or("message").to_owned();
+    if !matches!(image_type.as_str(), "message" | "avatar") {
+        fields.flaw("image_type", "must be one of message, avatar");
+    }
+    let Some(data) = fields.text("data") else {
+        if !fields
+            .flaws
+            .iter()
+            .any(|flaw| flaw.pointer.ends_with("/data"))
+        {
+            fields.flaw("data", "is missing: the bytes, in base64");
+        }
+        return None;
+    };
+    let Ok(bytes) = STANDARD.decode(data) else {
+        fields.flaw("data", "is not base64");
+        return None;
+    };
+    if bytes.len() as u64 > feishu_im::limits::IMAGE_BYTES_MAX {
+        fields.flaw(
+            "data",
+            format!(
+                "holds {} bytes; Feishu takes images up to {}",
+                bytes.len(),
+                feishu_im::limits::IMAGE_BYTES_MAX
+            ),
+        );
+        return None;
+    }
+    if !is_image(&bytes) {
+        fields.flaw("data", "is no image of a format that Feishu takes (JPEG, PNG, WEBP, GIF, BMP, ICO, TIFF, HEIC)");
+        return None;
+    }
+    let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+    let hex = sha256
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect::<String>();
+    let args =
+        json!({"sha256": hex, "bytes": bytes.len(), "file_name": name, "image_type": image_type})
+            .to_string();
+    Some(Image {
+        args,
+        upload: Upload {
+            sha256,
+            bytes: Bytes::from(bytes),
+        },
+    })
+}
+
+/// Told by the first bytes. Source of the formats: feishu/endpoints.md, section 3.
+fn is_image(bytes: &[u8]) -> bool {
+    let heads: [&[u8]; 7] = [
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"GIF8",
+        b"BM",
+        b"\x00\x00\x01\x00",
+        b"II*\x00",
+        b"MM\x00*",
+    ];
+    heads.iter().any(|head| bytes.starts_with(head))
+        || (bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
+        || (bytes.get(4..8) == Some(b"ftyp")
+            && matches!(
+                bytes.get(8..12),
+                Some(b"heic" | b"heix" | b"mif1" | b"msf1")
+            ))
+}
+
+/// The strings of a list. `Err`: the place of the first that is none, or no list at all.
+fn strings(value: &Value) -> Result<Vec<&str>, Option<usize>> {
+    let list = value.as_array().ok_or(None)?;
+    list.iter()
+        .enumerate()
+        .map(|(n, item)| {
+            item.as_str()
+                .filter(|id| !id.is_empty() && id.len() <= 200)
+                .ok_or(Some(n))
+        })
+        .collect()
+}
+
+fn at_index(name: &str, n: Option<usize>) -> String {
+    n.map_or_else(|| name.to_owned(), |n| format!("{name}\u{0}{n}"))
+}
+
+/// In the order given, each once.
+fn unique(ids: &[&str]) -> Vec<String> {
+    let mut seen = std::collections::HashSet::with_capacity(ids.len());
+    ids.iter()
+        .filter(|id| seen.insert(**id))
+        .map(|id| (*id).to_owned())
+        .collect()
+}
+
+/// Part `n` takes the `n`-th 200 of every list, so there are as many parts as the longest list needs.
+fn cut(lists: &[(&'static str, Vec<String>)]) -> Vec<NewPart> {
+    const SIZE: usize = feishu_im::limits::BATCH_IDS_MAX;
+    let longest = lists.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
+    (0..longest.div_ceil(SIZE))
+        .map(|n| {
+            let mut args = Map::new();
+            let mut count = 0;
+            for (name, ids) in lists {
+                let slice: Vec<&String> = ids.iter().skip(n * SIZE).take(SIZE).collect();
+                if !slice.is_empty() {
+                    count += slice.len() as i64;
+                    args.insert((*name).to_owned(), json!(slice));
+                }
+            }
+            NewPart {
+                args: Value::Object(args).to_string(),
+                count,
+            }
+        })
+        .collect()
+}

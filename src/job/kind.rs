@@ -1,0 +1,257 @@
+//! The kinds of jobs, as a table: what each calls, needs and makes, and in which lane it stands.
+
+use feishu_im::Api;
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A message to one receiver.
+    Send,
+    /// A message to many people, in parts of 200 a list.
+    BatchSend,
+    /// A buzz in the app.
+    UrgentApp,
+    /// A buzz by SMS.
+    UrgentSms,
+    /// A buzz by telephone.
+    UrgentPhone,
+    /// Pins a message in its chat.
+    Pin,
+    /// Takes a pin away.
+    Unpin,
+    /// Takes a message back.
+    Recall,
+    /// Takes a batch back.
+    BatchRecall,
+    /// Brings an image to Feishu.
+    UploadImage,
+    /// The relay's own: asks how far a batch is, until the counts are stable.
+    BatchProgress,
+}
+
+/// What another job, or the producer, must name for a job of this kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A message (`om_…`).
+    Message,
+    /// A batch (`bm-…`).
+    Batch,
+}
+
+/// What a job of this kind leaves for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Makes {
+    /// Nothing that can be named.
+    Nothing,
+    /// A message id.
+    Message,
+    /// One or more batch ids.
+    Batch,
+    /// An image key.
+    Image,
+}
+
+/// Which lane a job of this kind stands in when the producer names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneRule {
+    /// Its receiver, as written.
+    Receiver,
+    /// The message that it acts on.
+    Message,
+    /// None: it stands alone.
+    Alone,
+}
+
+struct Row {
+    kind: Kind,
+    name: &'static str,
+    api: Api,
+    needs: Needs,
+    makes: Makes,
+    lane: LaneRule,
+    public: bool,
+}
+
+const fn row(
+    kind: Kind,
+    name: &'static str,
+    api: Api,
+    needs: Needs,
+    makes: Makes,
+    lane: LaneRule,
+) -> Row {
+    Row {
+        kind,
+        name,
+        api,
+        needs,
+        makes,
+        lane,
+        public: true,
+    }
+}
+
+/// In the order of the enum, so that a kind finds its row by its number.
+const TABLE: [Row; 11] = [
+    row(
+        Kind::Send,
+        "send",
+        Api::SendMessage,
+        Needs::Nothing,
+        Makes::Message,
+        LaneRule::Receiver,
+    ),
+    row(
+        Kind::BatchSend,
+        "batch_send",
+        Api::BatchSend,
+        Needs::Nothing,
+        Makes::Batch,
+        LaneRule::Alone,
+    ),
+    row(
+        Kind::UrgentApp,
+        "urgent_app",
+        Api::UrgentApp,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::UrgentSms,
+        "urgent_sms",
+        Api::UrgentSms,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::UrgentPhone,
+        "urgent_phone",
+        Api::UrgentPhone,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Pin,
+        "pin",
+        Api::Pin,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Unpin,
+        "unpin",
+        Api::Unpin,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Recall,
+        "recall",
+        Api::Recall,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::BatchRecall,
+        "batch_recall",
+        Api::BatchRecall,
+        Needs::Batch,
+        Makes::Nothing,
+        LaneRule::Alone,
+    ),
+    row(
+        Kind::UploadImage,
+        "upload_image",
+        Api::UploadImage,
+        Needs::Nothing,
+        Makes::Image,
+        LaneRule::Alone,
+    ),
+    Row {
+        public: false,
+        ..row(
+            Kind::BatchProgress,
+            "batch_progress",
+            Api::BatchProgress,
+            Needs::Batch,
+            Makes::Nothing,
+            LaneRule::Alone,
+        )
+    },
+];
+
+impl Kind {
+    /// Every kind, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        TABLE.iter().map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// As it stands in a request.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The kind of that name, the relay's own kinds included.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        TABLE
+            .iter()
+            .find(|row| row.name == name)
+            .map(|row| row.kind)
+    }
+
+    /// May a producer ask for it?
+    pub fn is_public(self) -> bool {
+        self.row().public
+    }
+
+    /// The call that performs it.
+    pub fn api(self) -> Api {
+        self.row().api
+    }
+
+    /// What must be named for it.
+    pub fn needs(self) -> Needs {
+        self.row().needs
+    }
+
+    /// What it leaves for others.
+    pub fn makes(self) -> Makes {
+        self.row().makes
+    }
+
+    /// Its lane when none is named.
+    pub fn lane(self) -> LaneRule {
+        self.row().lane
+    }
+
+    /// A buzz: rings somebody, and cannot be taken back.
+    pub fn is_urgent(self) -> bool {
+        matches!(self, Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_finds_its_own_row_by_number_and_by_name() {
+        for kind in Kind::all() {
+            assert_eq!(kind.row().kind, kind);
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("shout"), None);
+    }
+}

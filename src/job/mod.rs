@@ -1,0 +1,20 @@
+//! What was accepted: jobs, their kinds and states, and how a request becomes one.
+//!
+//! No I/O and no clock: times come in as Unix milliseconds.
+//! Not here: how a job is kept (`store`), when it runs (`dispatch`), how it looks on the wire (`http`).
+
+mod args;
+mod id;
+mod kind;
+mod permit;
+mod record;
+mod state;
+mod submit;
+
+pub use args::{BatchLists, Upload};
+pub use id::{JobId, NotAJobId};
+pub use kind::{Kind, LaneRule, Makes, Needs};
+pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
+pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
+pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};
+pub use submit::{Door, Flaw, Key, NewJob, NewPart, Reference, parse};

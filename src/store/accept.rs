@@ -1,0 +1,565 @@
+//! Accepts requests: all of one or nothing of it, with keys, children and named jobs resolved.
+//!
+//! Keys are looked up before anything is written; the one writer makes that safe.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use crate::job::{
+    AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, NewJob, Role, Spent,
+    State, Upload,
+};
+use crate::store::insert::{self, NewRow, alone};
+use crate::store::mark;
+use crate::store::writer::Tx;
+use crate::store::{AcceptError, Accepted, StoreError, upload};
+
+/// Does it carry bytes?
+pub(super) fn has_upload(job: &NewJob) -> bool {
+    job.upload.is_some()
+        || job.first.as_deref().is_some_and(has_upload)
+        || job.then.iter().any(has_upload)
+}
+
+/// All bytes that it and its children carry.
+pub(super) fn uploads(job: &NewJob) -> Vec<&Upload> {
+    let own = job.upload.iter();
+    let first = job.first.iter().flat_map(|first| uploads(first));
+    let then = job.then.iter().flat_map(uploads);
+    own.chain(first).chain(then).collect()
+}
+
+/// A stored job that a request names.
+#[derive(Debug)]
+struct Known {
+    seq: i64,
+    app: AppId,
+    kind: Kind,
+    state: State,
+    message_id: Option<String>,
+    image_key: Option<String>,
+    batches: Vec<String>,
+}
+
+type Holders = HashMap<(AppId, String, String), (JobId, [u8; 32])>;
+
+/// What one request adds.
+#[derive(Default)]
+struct Plan {
+    rows: Vec<NewRow>,
+    dependencies: Vec<(i64, i64, &'static str)>,
+    parts: Vec<(i64, i64, String, i64)>,
+    uploads: Vec<String>,
+    named: Vec<i64>,
+    keys: Vec<((AppId, String, String), (JobId, [u8; 32]))>,
+    accepted: Vec<Accepted>,
+    flaws: Vec<Flaw>,
+}
+
+/// Accepts each request by itself; those refused leave nothing behind.
+pub(super) async fn apply(
+    tx: &mut Tx<'_>,
+    requests: &[&[NewJob]],
+) -> Result<Vec<Result<Vec<Accepted>, AcceptError>>, sqlx::Error> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut holders = holders(tx, requests).await?;
+    let known = known(tx, requests).await?;
+    let mut plans = Vec::with_capacity(requests.len());
+    let mut pending = tx.memory.pending();
+    for jobs in requests {
+        let plan = plan(tx, jobs, &holders, &known);
+        let plan = plan.and_then(|plan| fits(tx, plan, pending));
+        if let Ok(plan) = &plan {
+            holders.extend(plan.keys.iter().cloned());
+            pending += plan.rows.iter().filter(|row| !row.own).count() as i64;
+        }
+        plans.push(plan);
+    }
+    write(tx, &mut plans).await?;
+    Ok(plans
+        .into_iter()
+        .map(|plan| plan.map(|plan| plan.accepted))
+        .collect())
+}
+
+fn fits(tx: &Tx<'_>, plan: Plan, pending: i64) -> Result<Plan, AcceptError> {
+    if !plan.flaws.is_empty() {
+        return Err(AcceptError::Flawed(plan.flaws));
+    }
+    let new = plan.rows.iter().filter(|row| !row.own).count() as i64;
+    let max = i64::try_from(tx.options.max_pending).unwrap_or(i64::MAX);
+    if new > 0 && pending.saturating_add(new) > max {
+        return Err(AcceptError::Full);
+    }
+    Ok(plan)
+}
+
+async fn holders(tx: &mut Tx<'_>, requests: &[&[NewJob]]) -> Result<Holders, sqlx::Error> {
+    let wanted: Vec<Value> = requests
+        .iter()
+        .flat_map(|jobs| jobs.iter())
+        .filter_map(|job| {
+            Some(json!([
+                tx.app_id(&job.app)?.0,
+                job.client,
+                job.key.as_ref()?.text
+            ]))
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Holders::new());
+    }
+    let rows = sqlx::query(
+        "select job.app, job.client, job.key, job.id, job.key_hash
+           from json_each(?1) wanted
+           join job on job.app = wanted.value ->> 0 and job.client = wanted.value ->> 1 and job.key = wanted.value ->> 2
+          where job.key is not null",
+    )
+    .bind(Value::Array(wanted).to_string())
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let id = JobId(row.get::<Vec<u8>, _>(3).try_into().ok()?);
+            let hash = row.get::<Vec<u8>, _>(4).try_into().ok()?;
+            Some(((AppId(row.get(0)), row.get(1), row.get(2)), (id, hash)))
+        })
+        .collect())
+}
+
+fn referenced(job: &NewJob, ids: &mut Vec<JobId>) {
+    ids.extend(job.references.iter().filter_map(|reference| reference.job));
+    job.then.iter().for_each(|child| referenced(child, ids));
+}
+
+async fn known(
+    tx: &mut Tx<'_>,
+    requests: &[&[NewJob]],
+) -> Result<HashMap<JobId, Known>, sqlx::Error> {
+    let mut ids = Vec::new();
+    requests
+        .iter()
+        .flat_map(|jobs| jobs.iter())
+        .for_each(|job| referenced(job, &mut ids));
+    let mut known = HashMap::new();
+    if ids.is_empty() {
+        return Ok(known);
+    }
+    let ids: Vec<String> = ids.into_iter().map(JobId::hex).collect();
+    let rows = sqlx::query(
+        "select id, seq, app, kind, state, message_id, receipt ->> 'image_key',
+                (select json_group_array(batch_message_id) from part where job = seq and batch_message_id is not null)
+           from job
+          where id in (select unhex(value) from json_each(?1))",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for row in rows {
+        let parsed = (|| {
+            let id = JobId(row.get::<Vec<u8>, _>(0).try_into().ok()?);
+            let kind = Kind::from_name(row.get(3))?;
+            let state = State::from_name(row.get(4))?;
+            let batches = serde_json::from_str(row.get(7)).unwrap_or_default();
+            Some((
+                id,
+                Known {
+                    seq: row.get(1),
+                    app: AppId(row.get(2)),
+                    kind,
+                    state,
+                    message_id: row.get(5),
+                    image_key: row.get(6),
+                    batches,
+                },
+            ))
+        })();
+        known.extend(parsed);
+    }
+    Ok(known)
+}
+
+/// The job that a job being planned hangs on.
+#[derive(Clone, Copy)]
+struct Above {
+    seq: i64,
+    row: usize,
+}
+
+fn plan(
+    tx: &mut Tx<'_>,
+    jobs: &[NewJob],
+    holders: &Holders,
+    known: &HashMap<JobId, Known>,
+) -> Result<Plan, AcceptError> {
+    let mut plan = Plan::default();
+    for (index, job) in jobs.iter().enumerate() {
+        let Some(app) = tx.app_id(&job.app) else {
+            plan.flaws.push(Flaw {
+                pointer: String::from("/app"),
+                detail: format!("unknown app {:?}", job.app),
+            });
+            continue;
+        };
+        if let Some(key) = &job.key {
+            let place = (app, job.client.clone(), key.text.clone());
+            let holder = holders.get(&place).copied().or_else(|| {
+                plan.keys
+                    .iter()
+                    .find(|(one, _)| *one == place)
+                    .map(|(_, holder)| *holder)
+            });
+            match holder {
+                Some((id, hash)) if hash == key.hash => {
+                    plan.accepted.push(Accepted { id, repeated: true });
+                    continue;
+                }
+                Some((holder, _)) => return Err(AcceptError::KeyTaken { index, holder }),
+                None => {}
+            }
+        }
+        let id = place(tx, &mut plan, job, app, None, known);
+        if let Some(key) = &job.key {
+            plan.keys
+                .push(((app, job.client.clone(), key.text.clone()), (id, key.hash)));
+        }
+        plan.accepted.push(Accepted {
+            id,
+            repeated: false,
+        });
+    }
+    Ok(plan)
+}
+
+/// Puts one job and all below it into the plan.
+fn place(
+    tx: &mut Tx<'_>,
+    plan: &mut Plan,
+    job: &NewJob,
+    app: AppId,
+    above: Option<Above>,
+    known: &HashMap<JobId, Known>,
+) -> JobId {
+    let id = tx.next_id();
+    let seq = tx.next_seq();
+    let first = job.first.as_deref().map(|first| {
+        let place_first = place(tx, plan, first, app, None, known);
+        let row = plan.rows.len() - 1;
+        plan.rows[row].own = true;
+        plan.rows[row].parent = Some(seq);
+        plan.rows[row].role = "first";
+        (
+            place_first,
+            Above {
+                seq: plan.rows[row].head.seq,
+                row,
+            },
+        )
+    });
+    let mut taken = Taken::default();
+    for reference in &job.references {
+        let from = match (reference.job, reference.role, first) {
+            (None, Role::Image, Some((_, first))) => Some(first),
+            (None, _, _) => above,
+            (Some(_), _, _) => None,
+        };
+        match (from, reference.job.and_then(|id| known.get(&id))) {
+            (Some(from), _) => {
+                plan.rows[from.row].dependents += 1;
+                taken.open.push((from.seq, seq, reference.role.name()));
+            }
+            (None, Some(known)) => take(plan, &mut taken, known, reference, app, seq),
+            (None, None) => plan.flaws.push(Flaw {
+                pointer: reference.pointer.clone(),
+                detail: String::from("no such job"),
+            }),
+        }
+    }
+    // A child waits for its parent even when it names another job.
+    if let Some(above) = above
+        && !taken.open.iter().any(|(parent, _, _)| *parent == above.seq)
+    {
+        plan.rows[above.row].dependents += 1;
+        taken.open.push((above.seq, seq, Role::After.name()));
+    }
+    let row = row(tx, job, id, seq, app, above, &taken);
+    plan.dependencies.append(&mut taken.open);
+    plan.parts.extend(
+        job.parts
+            .iter()
+            .enumerate()
+            .map(|(n, part)| (seq, n as i64, part.args.clone(), part.count)),
+    );
+    plan.uploads.extend(job.upload.as_ref().map(upload::name));
+    plan.rows.push(row);
+    let here = Above {
+        seq,
+        row: plan.rows.len() - 1,
+    };
+    for child in &job.then {
+        place(tx, plan, child, app, Some(here), known);
+    }
+    id
+}
+
+/// What a job takes from others: what is there already, and what it waits for.
+#[derive(Default)]
+struct Taken {
+    open: Vec<(i64, i64, &'static str)>,
+    resolved: serde_json::Map<String, Value>,
+    message: Option<String>,
+}
+
+fn take(
+    plan: &mut Plan,
+    taken: &mut Taken,
+    known: &Known,
+    reference: &crate::job::Reference,
+    app: AppId,
+    seq: i64,
+) {
+    let makes = match reference.role {
+        Role::Message => Makes::Message,
+        Role::Batch => Makes::Batch,
+        Role::Image => Makes::Image,
+        Role::After => known.kind.makes(),
+    };
+    let mut flaw = |detail: String| {
+        plan.flaws.push(Flaw {
+            pointer: reference.pointer.clone(),
+            detail,
+        })
+    };
+    if known.kind.makes() != makes {
+        return flaw(format!(
+            "that job is a {}; it makes no {}",
+            known.kind.name(),
+            reference.role.name()
+        ));
+    }
+    if known.app != app {
+        return flaw(String::from(
+            "that job goes through another app; Feishu's ids hold for one app only",
+        ));
+    }
+    match known.state {
+        State::Queued | State::Sending | State::InDoubt => {
+            plan.named.push(known.seq);
+            taken.open.push((known.seq, seq, reference.role.name()));
+        }
+        State::Failed | State::Expired | State::Canceled => flaw(format!(
+            "that job ended as {}; retry it first",
+            known.state.name()
+        )),
+        State::Done => match (reference.role, &known.message_id, &known.image_key) {
+            (Role::Message, Some(id), _) => {
+                taken.resolved.insert("message".into(), json!(id));
+                taken.message = Some(id.clone());
+            }
+            (Role::Image, _, Some(key)) => drop(taken.resolved.insert("image".into(), json!(key))),
+            (Role::Batch, ..) if !known.batches.is_empty() => {
+                drop(taken.resolved.insert("batch".into(), json!(known.batches)))
+            }
+            (Role::After, ..) => {}
+            (Role::Message | Role::Image | Role::Batch, ..) => {
+                flaw(String::from("that job is done, but its id is not known"))
+            }
+        },
+    }
+}
+
+fn row(
+    tx: &Tx<'_>,
+    job: &NewJob,
+    id: JobId,
+    seq: i64,
+    app: AppId,
+    above: Option<Above>,
+    taken: &Taken,
+) -> NewRow {
+    let now = tx.now.wall_ms;
+    let waits = !taken.open.is_empty();
+    let due_ms = job.start_ms.unwrap_or(now);
+    let message = matches!(job.kind.lane(), LaneRule::Message)
+        .then(|| job.to.clone().or_else(|| taken.message.clone()))
+        .flatten();
+    let lane = match (&job.lane, job.kind.lane()) {
+        (Some(lane), _) => lane.clone().into_boxed_str(),
+        (None, LaneRule::Alone) => alone(id),
+        // Known once the message is; until then it stands nowhere.
+        (None, LaneRule::Message | LaneRule::Receiver) => {
+            message.clone().unwrap_or_default().into_boxed_str()
+        }
+    };
+    let size = job.args.len()
+        + job
+            .parts
+            .iter()
+            .map(|part| part.args.len())
+            .max()
+            .unwrap_or(0);
+    let uploaded = job.upload.as_ref().map_or(0, |upload| upload.bytes.len());
+    NewRow {
+        id,
+        client: job.client.clone(),
+        own: false,
+        parent: above.map(|above| above.seq),
+        role: if above.is_some() { "then" } else { "" },
+        blocked: taken.open.len() as i64,
+        stands: !waits && due_ms <= now,
+        delay_ms: job.delay_ms,
+        expires_ms: job.expires_ms,
+        deadline_ms: job
+            .expires_ms
+            .or_else(|| (!waits).then(|| due_ms.max(now).saturating_add(tx.options.give_up_ms))),
+        key: job.key.as_ref().map(|key| (key.text.clone(), key.hash)),
+        labels: json!(job.labels).to_string(),
+        args: job.args.clone(),
+        resolved: (!taken.resolved.is_empty())
+            .then(|| Value::Object(taken.resolved.clone()).to_string()),
+        parts: job.parts.len() as i64,
+        dependents: 0,
+        on_doubt: job.on_doubt.name(),
+        on_refused: job.on_refused.name(),
+        mark: None,
+        head: Head {
+            seq,
+            app,
+            lane,
+            kind: job.kind,
+            verify: false,
+            priority: job.priority,
+            tried: false,
+            due_ms,
+            receiver: if job.kind.lane() == LaneRule::Receiver {
+                job.to.clone().map(String::into_boxed_str)
+            } else {
+                None
+            },
+            message: message.map(String::into_boxed_str),
+            size: u32::try_from(size + uploaded.min(256 * 1024)).unwrap_or(u32::MAX),
+            weight: job
+                .parts
+                .first()
+                .map_or(1, |part| u32::try_from(part.count).unwrap_or(u32::MAX)),
+            unknown: None,
+        },
+    }
+}
+
+async fn write(
+    tx: &mut Tx<'_>,
+    plans: &mut [Result<Plan, AcceptError>],
+) -> Result<(), sqlx::Error> {
+    refuse_lost_uploads(tx, plans);
+    let mut rows = Vec::new();
+    let mut dependencies = Vec::new();
+    let mut uploads = Vec::new();
+    let mut named = Vec::new();
+    for plan in plans.iter_mut().flatten() {
+        rows.append(&mut plan.rows);
+        dependencies.append(&mut plan.dependencies);
+        uploads.append(&mut plan.uploads);
+        named.append(&mut plan.named);
+    }
+    begin_free(tx, &mut rows);
+    let born = std::mem::take(&mut tx.changes.born);
+    mark::count_calls(tx, &born).await?;
+    tx.changes.born = born;
+    insert::rows(tx, &rows).await?;
+    insert::dependencies(tx, &dependencies).await?;
+    let parts: Vec<(i64, i64, &str, i64)> = plans
+        .iter()
+        .flatten()
+        .flat_map(|plan| {
+            plan.parts
+                .iter()
+                .map(|(job, n, args, count)| (*job, *n, args.as_str(), *count))
+        })
+        .collect();
+    insert::parts(tx, &parts).await?;
+    count_uploads(tx, &uploads).await?;
+    count_dependents(tx, &named).await?;
+    for row in rows
+        .into_iter()
+        .filter(|row| row.stands && row.mark.is_none())
+    {
+        tx.changes.stood.push(row.head);
+    }
+    Ok(())
+}
+
+/// A job whose lane and windows are free is born marked: one commit less before it leaves.
+fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
+    let Some(permit) = tx.permit else { return };
+    let mark = tx.moment();
+    // Who comes behind a job that must wait in the same lane waits too.
+    let mut taken: HashSet<(AppId, Box<str>)> = tx
+        .changes
+        .stood
+        .iter()
+        .map(|head| (head.app, head.lane.clone()))
+        .collect();
+    for row in rows.iter_mut().filter(|row| row.stands && row.parts == 0) {
+        let lane = (row.head.app, row.head.lane.clone());
+        if taken.contains(&lane) || !permit.grant(&row.head) {
+            taken.insert(lane);
+            continue;
+        }
+        tx.changes.granted.push(row.head.clone());
+        row.mark = Some(mark.clone());
+        tx.changes.born.push(Marked {
+            head: row.head.clone(),
+            id: row.id,
+            attempt: 1,
+            mark: mark.clone(),
+            args: row.args.as_str().into(),
+            resolved: row.resolved.as_deref().map(Into::into),
+            part: None::<MarkedPart>,
+            on_doubt: crate::job::OnDoubt::from_name(row.on_doubt)
+                .unwrap_or(crate::job::OnDoubt::Hold),
+            spent: Spent::default(),
+            resent: false,
+            created_ms: tx.now.wall_ms,
+            progress: None,
+        });
+    }
+}
+
+/// An upload whose file went away between its writing and now is refused: the request can be repeated.
+fn refuse_lost_uploads(tx: &Tx<'_>, plans: &mut [Result<Plan, AcceptError>]) {
+    for plan in plans.iter_mut() {
+        let Ok(inner) = plan else { continue };
+        if inner
+            .uploads
+            .iter()
+            .any(|name| !upload::path(&tx.options.path, name).exists())
+        {
+            *plan = Err(AcceptError::Store(StoreError::Unavailable(String::from(
+                "the bytes of an upload were just removed; try again",
+            ))));
+        }
+    }
+}
+
+async fn count_uploads(tx: &mut Tx<'_>, uploads: &[String]) -> Result<(), sqlx::Error> {
+    for name in uploads {
+        sqlx::query("insert into upload (sha256, jobs) values (?1, 1) on conflict (sha256) do update set jobs = jobs + 1").bind(name).execute(&mut *tx.conn).await?;
+    }
+    Ok(())
+}
+
+async fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
+    for seq in named {
+        sqlx::query("update job set dependents = dependents + 1 where seq = ?1")
+            .bind(seq)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! What a person or a program does to a job: cancel, retry, recall, settle.
+
+use serde_json::json;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::rfc3339;
+use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
+use crate::store::finish::{self, End};
+use crate::store::writer::Tx;
+use crate::store::{Act, ActError, Acted, dependents, mark};
+
+type Result2 = Result<Acted, ActError>;
+
+/// The job that is acted on.
+struct Subject {
+    seq: i64,
+    app: AppId,
+    own: bool,
+    kind: Option<Kind>,
+    state: State,
+    unknown: bool,
+    parts: bool,
+    has_content: bool,
+    message_id: Option<String>,
+    expires_ms: Option<i64>,
+    wished: bool,
+}
+
+pub(super) async fn apply(
+    tx: &mut Tx<'_>,
+    id: JobId,
+    act: &Act,
+    by: &str,
+) -> Result<Result2, sqlx::Error> {
+    let row = sqlx::query("select * from job where id = ?1")
+        .bind(id.0.as_slice())
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    let Some(subject) = row.as_ref().and_then(subject) else {
+        let purged = id.ms() < tx.purged_ms.load(std::sync::atomic::Ordering::Relaxed);
+        return Ok(Err(ActError::Unknown { purged }));
+    };
+    if subject.own {
+        return Ok(Err(ActError::Forbidden(
+            "this job is the relay's own; act on the one it belongs to".into(),
+        )));
+    }
+    let (what, result) = match act {
+        Act::Cancel => (String::from("cancel"), cancel(tx, &subject).await?),
+        Act::Retry { expires_in_ms } => (
+            String::from("retry"),
+            retry(tx, &subject, *expires_in_ms).await?,
+        ),
+        Act::Recall => (String::from("recall"), recall(tx, &subject).await?),
+        Act::Settle { state, message_id } => (
+            format!("settle {}", state.name()),
+            settle(tx, &subject, *state, message_id.as_deref()).await?,
+        ),
+    };
+    if result.is_ok() {
+        note(tx, subject.seq, by, &what).await?;
+        tx.changes.touched.push(id);
+    }
+    Ok(result)
+}
+
+fn subject(row: &SqliteRow) -> Option<Subject> {
+    Some(Subject {
+        seq: row.get("seq"),
+        app: AppId(row.get("app")),
+        own: row.get::<i64, _>("own") == 1,
+        kind: Kind::from_name(row.get("kind")),
+        state: State::from_name(row.get("state"))?,
+        unknown: row.get::<Option<i64>, _>("unknown_ms").is_some(),
+        parts: row.get::<i64, _>("parts") > 0,
+        has_content: row.get::<Option<&str>, _>("args").is_some(),
+        message_id: row.get("message_id"),
+        expires_ms: row.get("expires_ms"),
+        wished: row.get::<Option<&str>, _>("wish").is_some(),
+    })
+}
+
+/// Keeps who did what on the job, the newest hundred.
+async fn note(tx: &mut Tx<'_>, seq: i64, by: &str, what: &str) -> Result<(), sqlx::Error> {
+    let entry = json!({"at": rfc3339(tx.now.wall_ms), "by": by, "what": what}).to_string();
+    sqlx::query(
+        "update job set actions = json_insert(case when json_array_length(actions) >= 100 then json_remove(actions, '$[0]') else actions end,
+                                              '$[#]', json(?2))
+          where seq = ?1",
+    )
+    .bind(seq)
+    .bind(entry)
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+fn forbidden(text: impl Into<String>) -> Result2 {
+    Err(ActError::Forbidden(text.into()))
+}
+
+/// Moves a job that is in `from` to its end, and all that hangs on it.
+async fn end(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    to: State,
+    fault: Option<&Fault>,
+) -> Result<(), sqlx::Error> {
+    let error = fault.and_then(|fault| serde_json::to_string(fault).ok());
+    let row = sqlx::query(
+        "update job set state = ?3, finished_ms = case when ?4 then ?5 end, error = ?6
+          where seq = ?1 and state = ?2
+         returning *",
+    )
+    .bind(subject.seq)
+    .bind(subject.state.name())
+    .bind(to.name())
+    .bind(to.is_settled())
+    .bind(tx.now.wall_ms)
+    .bind(error)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    tx.count(subject.app, subject.own, Some(subject.state), Some(to));
+    finish::settled(tx, &row, to).await
+}
+
+fn canceled() -> Fault {
+    Fault {
+        class: "canceled".into(),
+        msg: "it was canceled".into(),
+        ..Fault::default()
+    }
+}
+
+/// A queued job, or one in doubt, is not tried any more.
+async fn cancel(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+    match subject.state {
+        State::Sending => {
+            return Ok(forbidden(
+                "an attempt is under way; recall takes back what it makes",
+            ));
+        }
+        State::Done | State::Failed | State::Expired | State::Canceled => {
+            return Ok(forbidden(format!("it ended as {}", subject.state.name())));
+        }
+        State::Queued | State::InDoubt => {}
+    }
+    dependents::end_parts(tx, subject.seq, State::Canceled).await?;
+    let given_up = subject.state == State::InDoubt;
+    if given_up && subject.parts {
+        sqlx::query("update part set state = 'canceled' where job = ?1 and state = 'in_doubt'")
+            .bind(subject.seq)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    let (to, fault) = after_stop(tx, subject, given_up, "canceled").await?;
+    end(tx, subject, to, Some(&fault)).await?;
+    Ok(Ok(Acted::Now))
+}
+
+/// What a job ends as when nobody tries it any more: in doubt, when something may have happened.
+async fn after_stop(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    given_up: bool,
+    word: &str,
+) -> Result<(State, Fault), sqlx::Error> {
+    let doubt = if subject.parts {
+        matches!(
+            finish::parts_end(tx, subject.seq, None).await?,
+            End::InDoubt { .. }
+        ) || (subject.unknown && !given_up)
+    } else {
+        subject.unknown && !given_up
+    };
+    if !doubt {
+        return Ok((State::Canceled, canceled()));
+    }
+    let msg = format!("it was {word} after an attempt whose outcome is not known");
+    Ok((
+        State::InDoubt,
+        Fault {
+            class: "doubt".into(),
+            msg,
+            hint: Some("settle it as done or failed, or retry it".into()),
+            who: Some("operator".into()),
+            code: None,
+        },
+    ))
+}
+
+async fn retry(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    expires_in_ms: Option<i64>,
+) -> Result<Result2, sqlx::Error> {
+    match subject.state {
+        State::Queued => return Ok(forbidden("it is queued already")),
+        State::Sending => return Ok(forbidden("an attempt is under way")),
+        State::Done => return Ok(forbidden("it is done; a new job sends it again")),
+        State::Failed | State::Expired | State::Canceled | State::InDoubt => {}
+    }
+    if !subject.has_content {
+        return Ok(forbidden("its content is gone (content_retention is over)"));
+    }
+    let now = tx.now.wall_ms;
+    if expires_in_ms.is_none() && subject.expires_ms.is_some_and(|deadline| deadline <= now) {
+        return Ok(forbidden("its deadline is over; give a new \"expires_in\""));
+    }
+    let blocker: Option<String> = sqlx::query_scalar(
+        "select parent.state from dependency join job parent on parent.seq = dependency.parent
+          where dependency.child = ?1 and dependency.open = 1 and parent.state in ('failed', 'expired', 'canceled') limit 1",
+    )
+    .bind(subject.seq)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    if let Some(state) = blocker {
+        return Ok(forbidden(format!(
+            "the job it hangs on ended as {state}; retry that one"
+        )));
+    }
+    requeue(tx, subject, expires_in_ms.map(|ms| now.saturating_add(ms))).await?;
+    dependents::revive(tx, subject.seq).await?;
+    Ok(Ok(Acted::Later))
+}
+
+/// Queued again, under the same uuid; a new window for what is unknown begins with the person's word.
+async fn requeue(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    expires_ms: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    let doubt = subject.state == State::InDoubt;
+    if subject.parts {
+        sqlx::query("update part set state = 'queued', error = null where job = ?1 and state in ('in_doubt', 'failed', 'canceled', 'expired')").bind(subject.seq).execute(&mut *tx.conn).await?;
+    }
+    let moment = tx.moment();
+    let row = sqlx::query(
+        "update job set state = 'queued', finished_ms = null, error = null, rank = priority, verify = 0, wish = null,
+                        stands = case when blocked = 0 then 1 else 0 end,
+                        run_ms = case when blocked = 0 then ?3 else run_ms end,
+                        expires_ms = coalesce(?4, expires_ms),
+                        deadline_ms = case when blocked = 0 then coalesce(?4, expires_ms, ?3 + ?5) else coalesce(?4, expires_ms) end,
+                        tries = 0, unsent = 0, unclear = 0, token = 0,
+                        resent = case when ?6 then 1 else resent end,
+                        unknown_ms = case when ?6 and ?9 = 0 then ?3 end,
+                        unknown_boot_ms = case when ?6 and ?9 = 0 then ?7 end,
+                        unknown_boot_id = case when ?6 and ?9 = 0 then ?8 end
+          where seq = ?1 and state = ?2
+         returning *",
+    )
+    .bind(subject.seq)
+    .bind(subject.state.name())
+    .bind(moment.wall_ms)
+    .bind(expires_ms)
+    .bind(tx.options.give_up_ms)
+    .bind(doubt)
+    .bind(moment.boot_ms)
+    .bind(&*moment.boot_id)
+    .bind(i64::from(subject.parts))
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    tx.count(
+        subject.app,
+        subject.own,
+        Some(subject.state),
+        Some(State::Queued),
+    );
+    if row.get::<i64, _>("stands") == 1 {
+        tx.changes.stood.extend(mark::head(&row));
+    }
+    Ok(())
+}
+
+async fn recall(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+    let makes = subject.kind.map_or(Makes::Nothing, Kind::makes);
+    if !matches!(makes, Makes::Message | Makes::Batch) && subject.state != State::Queued {
+        return Ok(forbidden(format!(
+            "a {} makes nothing that can be taken back",
+            subject.kind.map_or("job", Kind::name)
+        )));
+    }
+    match subject.state {
+        State::Queued => recall_queued(tx, subject).await,
+        State::Sending => {
+            sqlx::query("update job set wish = 'recall' where seq = ?1 and state = 'sending'")
+                .bind(subject.seq)
+                .execute(&mut *tx.conn)
+                .await?;
+            Ok(Ok(Acted::Later))
+        }
+        State::Done | State::Failed | State::Expired | State::Canceled | State::InDoubt => {
+            recall_made(tx, subject).await
+        }
+    }
+}
+
+/// Nothing more is tried; what parts of a batch made already is taken back.
+async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+    dependents::end_parts(tx, subject.seq, State::Canceled).await?;
+    let (to, fault) = after_stop(tx, subject, false, "recalled").await?;
+    end(tx, subject, to, Some(&fault)).await?;
+    let started = subject.parts && finish::start_recall(tx, subject.seq).await?;
+    Ok(Ok(if started { Acted::Later } else { Acted::Now }))
+}
+
+async fn recall_made(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+    let running: Option<String> = sqlx::query_scalar("select state from job where parent = ?1 and role = 'recall' and state in ('queued', 'sending', 'done', 'in_doubt') order by seq desc limit 1")
+        .bind(subject.seq)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    match running.as_deref() {
+        Some("done") if subject.state != State::InDoubt => return Ok(Ok(Acted::Now)),
+        Some("queued" | "sending") => return Ok(Ok(Acted::Later)),
+        _ => {}
+    }
+    if finish::start_recall(tx, subject.seq).await? {
+        return Ok(Ok(Acted::Later));
+    }
+    if subject.wished {
+        return Ok(Ok(Acted::Later));
+    }
+    Ok(match subject.state {
+        State::InDoubt => forbidden(
+            "nobody knows whether it was sent, and under which id; settle it with the id first",
+        ),
+        _ => forbidden(format!(
+            "it ended as {} and made nothing",
+            subject.state.name()
+        )),
+    })
+}
+
+async fn settle(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    state: State,
+    message_id: Option<&str>,
+) -> Result<Result2, sqlx::Error> {
+    if subject.state != State::InDoubt {
+        return Ok(forbidden(format!(
+            "only a job in doubt can be settled; this one is {}",
+            subject.state.name()
+        )));
+    }
+    let fault = (state == State::Failed).then(|| Fault {
+        class: "settled".into(),
+        msg: "a person settled it as failed".into(),
+        ..Fault::default()
+    });
+    if subject.parts {
+        settle_parts(tx, subject, state, message_id).await?;
+        // Parts that were never sent stay as they are; any of them that was refused keeps the whole failed.
+        let (to, fault) = match finish::parts_end(tx, subject.seq, None).await? {
+            End::Done { .. } => (State::Done, None),
+            End::Failed { fault, .. } | End::InDoubt { fault } => (State::Failed, Some(fault)),
+            End::Again { .. } => (State::Failed, fault),
+        };
+        end(tx, subject, to, fault.as_ref()).await?;
+        note_late_recall(tx, subject.seq).await?;
+        return Ok(Ok(Acted::Now));
+    }
+    if let Some(id) = message_id {
+        let receipt = json!({"message_id": id}).to_string();
+        sqlx::query(
+            "update job set message_id = ?2, receipt = coalesce(receipt, ?3) where seq = ?1",
+        )
+        .bind(subject.seq)
+        .bind(id)
+        .bind(receipt)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    end(tx, subject, state, fault.as_ref()).await?;
+    Ok(Ok(Acted::Now))
+}
+
+async fn settle_parts(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    state: State,
+    id: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    let error: Option<String> = (state == State::Failed)
+        .then(|| json!({"class": "settled", "msg": "a person settled it as failed"}).to_string());
+    sqlx::query("update part set state = ?2, error = ?3 where job = ?1 and state = 'in_doubt'")
+        .bind(subject.seq)
+        .bind(state.name())
+        .bind(error)
+        .execute(&mut *tx.conn)
+        .await?;
+    if let Some(id) = id {
+        sqlx::query("update part set batch_message_id = ?2 where job = ?1 and n = (select min(n) from part where job = ?1 and state = 'done' and batch_message_id is null)")
+            .bind(subject.seq)
+            .bind(id)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A batch that was recalled while a part was in doubt is recalled once that part is settled.
+async fn note_late_recall(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update job set recalled_ms = ?2
+          where seq = ?1 and recalled_ms is null
+            and exists (select 1 from job recall where recall.parent = ?1 and recall.role = 'recall' and recall.state = 'done')
+            and not exists (select 1 from part where part.job = ?1 and part.state = 'in_doubt')",
+    )
+    .bind(seq)
+    .bind(tx.now.wall_ms)
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+/// Asks for a batch's progress now.
+pub(super) async fn ask_progress(tx: &mut Tx<'_>, id: JobId) -> Result<bool, sqlx::Error> {
+    let seq: Option<i64> =
+        sqlx::query_scalar("select seq from job where id = ?1 and kind = 'batch_send'")
+            .bind(id.0.as_slice())
+            .fetch_optional(&mut *tx.conn)
+            .await?;
+    let Some(seq) = seq else { return Ok(false) };
+    finish::hurry_progress(tx, seq).await
+}

@@ -1,0 +1,241 @@
+//! What hangs on a job: freed when it is done, canceled when it will not be, left waiting in doubt.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use crate::job::{AppId, Fault, JobId, State};
+use crate::store::mark;
+use crate::store::writer::Tx;
+
+/// What a done job leaves for others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Made {
+    pub(super) message_id: Option<String>,
+    pub(super) image_key: Option<String>,
+    pub(super) batches: Vec<String>,
+}
+
+impl Made {
+    fn of(&self, role: &str) -> Option<(&'static str, Value)> {
+        match role {
+            "message" => self.message_id.as_ref().map(|id| ("message", json!(id))),
+            "image" => self.image_key.as_ref().map(|key| ("image", json!(key))),
+            "batch" if !self.batches.is_empty() => Some(("batch", json!(self.batches))),
+            _ => None,
+        }
+    }
+}
+
+/// The job `seq` is done: each dependent takes what it needs; one whose need was not made is canceled.
+pub(super) async fn free(tx: &mut Tx<'_>, seq: i64, made: &Made) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query(
+        "update dependency set open = 0
+          where parent = ?1 and open = 1 and child in (select seq from job where seq = child and state = 'queued')
+         returning child, role",
+    )
+    .bind(seq)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for row in rows {
+        let (child, role): (i64, String) = (row.get(0), row.get(1));
+        match (role.as_str(), made.of(&role)) {
+            ("after", _) => free_one(tx, child, None).await?,
+            (_, Some(part)) => free_one(tx, child, Some(part)).await?,
+            (_, None) => {
+                // Settled by a person who did not know the id.
+                sqlx::query("update dependency set open = 1 where parent = ?1 and child = ?2")
+                    .bind(seq)
+                    .bind(child)
+                    .execute(&mut *tx.conn)
+                    .await?;
+                cancel_list(
+                    tx,
+                    vec![child],
+                    &format!("the job it needs was settled without its {role} id"),
+                )
+                .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn free_one(
+    tx: &mut Tx<'_>,
+    child: i64,
+    part: Option<(&'static str, Value)>,
+) -> Result<(), sqlx::Error> {
+    let (name, value) = part.map_or((None, None), |(name, value)| {
+        (Some(name), Some(value.to_string()))
+    });
+    // The lane of a job that acts on a message is known once the message is.
+    let row = sqlx::query(
+        "update job set blocked = blocked - 1,
+                        resolved = case when ?2 is null then resolved
+                                        else json_set(coalesce(resolved, '{}'), '$.' || ?2, json(?3)) end,
+                        message = case when ?2 = 'message' then json_extract(?3, '$') else message end,
+                        lane = case when ?2 = 'message' and lane = '' then json_extract(?3, '$') else lane end,
+                        run_ms = case when blocked = 1 then max(run_ms, ?4 + delay_ms) else run_ms end,
+                        stands = case when blocked = 1 and max(run_ms, ?4 + delay_ms) <= ?4 then 1 else 0 end,
+                        deadline_ms = case when blocked = 1 then coalesce(expires_ms, max(run_ms, ?4 + delay_ms) + ?5)
+                                           else deadline_ms end
+          where seq = ?1 and state = 'queued' and blocked > 0
+         returning *",
+    )
+    .bind(child)
+    .bind(name)
+    .bind(value)
+    .bind(tx.now.wall_ms)
+    .bind(tx.options.give_up_ms)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    spread_batch(tx, &row).await?;
+    touch(tx, &row);
+    if row.get::<i64, _>("stands") == 1
+        && let Some(head) = mark::head(&row)
+    {
+        tx.changes.stood.push(head);
+    }
+    Ok(())
+}
+
+/// A recall of a batch takes each of its parts back by a call of its own.
+async fn spread_batch(tx: &mut Tx<'_>, row: &sqlx::sqlite::SqliteRow) -> Result<(), sqlx::Error> {
+    if row.get::<&str, _>("kind") != "batch_recall"
+        || row.get::<i64, _>("parts") > 0
+        || row.get::<i64, _>("blocked") > 0
+    {
+        return Ok(());
+    }
+    let resolved: Option<&str> = row.get("resolved");
+    let resolved: Value = resolved
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let Some(batches) = resolved["batch"].as_array() else {
+        return Ok(());
+    };
+    recall_parts(tx, row.get("seq"), batches).await
+}
+
+/// One part per batch id for the recall `seq`.
+pub(super) async fn recall_parts(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    batches: &[Value],
+) -> Result<(), sqlx::Error> {
+    let args: Vec<String> = batches
+        .iter()
+        .map(|id| json!({"batch": id}).to_string())
+        .collect();
+    let parts: Vec<(i64, i64, &str, i64)> = args
+        .iter()
+        .enumerate()
+        .map(|(n, args)| (seq, n as i64, args.as_str(), 1))
+        .collect();
+    crate::store::insert::parts(tx, &parts).await?;
+    sqlx::query("update job set parts = ?2 where seq = ?1")
+        .bind(seq)
+        .bind(parts.len() as i64)
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
+}
+
+/// The job `seq` will not be done: what waits for it is canceled, and what waits for that.
+pub(super) async fn cancel(tx: &mut Tx<'_>, seq: i64, why: &str) -> Result<(), sqlx::Error> {
+    let children = waiting(tx, seq).await?;
+    cancel_list(tx, children, why).await
+}
+
+async fn waiting(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar("select distinct child from dependency where parent = ?1 and open = 1")
+        .bind(seq)
+        .fetch_all(&mut *tx.conn)
+        .await
+}
+
+async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), sqlx::Error> {
+    let error = Fault {
+        class: "dependency".into(),
+        code: None,
+        msg: why.to_owned(),
+        hint: Some("retry the job that it hangs on".into()),
+        who: None,
+    };
+    let error = serde_json::to_string(&error).unwrap_or_default();
+    let mut queue = VecDeque::from(first);
+    while let Some(child) = queue.pop_front() {
+        let row = sqlx::query(
+            "update job set state = 'canceled', finished_ms = ?2, error = ?3
+              where seq = ?1 and state = 'queued'
+             returning seq, id, app, own, dependents, parent, role",
+        )
+        .bind(child)
+        .bind(tx.now.wall_ms)
+        .bind(&error)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+        let Some(row) = row else { continue };
+        tx.count(
+            AppId(row.get("app")),
+            row.get::<i64, _>("own") == 1,
+            Some(State::Queued),
+            Some(State::Canceled),
+        );
+        touch(tx, &row);
+        end_parts(tx, child, State::Canceled).await?;
+        if row.get::<i64, _>("dependents") > 0 {
+            queue.extend(waiting(tx, child).await?);
+        }
+    }
+    Ok(())
+}
+
+/// The job `seq` is queued again: what was canceled with it waits again, and what hangs on that.
+pub(super) async fn revive(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
+    let mut queue = VecDeque::from([seq]);
+    while let Some(parent) = queue.pop_front() {
+        let rows = sqlx::query(
+            "update job set state = 'queued', finished_ms = null, error = null
+              where seq in (select child from dependency where parent = ?1 and open = 1)
+                and state = 'canceled' and error ->> 'class' = 'dependency'
+             returning seq, id, app, own, dependents, parent, role",
+        )
+        .bind(parent)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        for row in rows {
+            let child: i64 = row.get("seq");
+            tx.count(
+                AppId(row.get("app")),
+                row.get::<i64, _>("own") == 1,
+                Some(State::Canceled),
+                Some(State::Queued),
+            );
+            touch(tx, &row);
+            sqlx::query("update part set state = 'queued', error = null where job = ?1 and state = 'canceled'").bind(child).execute(&mut *tx.conn).await?;
+            queue.push_back(child);
+        }
+    }
+    Ok(())
+}
+
+/// Parts of `seq` that were not sent end in `state`.
+pub(super) async fn end_parts(tx: &mut Tx<'_>, seq: i64, state: State) -> Result<(), sqlx::Error> {
+    sqlx::query("update part set state = ?2 where job = ?1 and state = 'queued'")
+        .bind(seq)
+        .bind(state.name())
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(())
+}
+
+/// Remembers that the job of `row` changed.
+pub(super) fn touch(tx: &mut Tx<'_>, row: &sqlx::sqlite::SqliteRow) {
+    if let Ok(id) = <[u8; 16]>::try_from(row.get::<Vec<u8>, _>("id")) {
+        tx.changes.touched.push(JobId(id));
+    }
+}

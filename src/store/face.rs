@@ -1,0 +1,221 @@
+//! What the store takes and answers: the types of its public face, free of SQLite's particulars.
+
+use crate::job::{Flaw, Job, JobId, State};
+
+/// The store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written. The disk is full, the file is broken or locked, or the store is closing;
+    /// what was asked may be asked again.
+    #[error("the store cannot write: {0}")]
+    Unavailable(String),
+    /// The file cannot be used as it is; a person must look.
+    #[error("the store cannot be opened: {0}")]
+    Unusable(String),
+}
+
+/// Why jobs were not accepted. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// `max_pending` jobs wait already.
+    #[error("the queue is full")]
+    Full,
+    /// A key is taken by another request; the place of the job that bears it, and who has it.
+    #[error("the key is taken by {holder}")]
+    KeyTaken {
+        /// Which of the jobs, from 0.
+        index: usize,
+        /// Who has it.
+        holder: JobId,
+    },
+    /// What the request names does not fit what is stored.
+    #[error("the request names jobs that do not fit")]
+    Flawed(Vec<Flaw>),
+    /// The store could not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One job of an accepted request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its name.
+    pub id: JobId,
+    /// It was there before: same key, same request.
+    pub repeated: bool,
+}
+
+/// What a person or a program asks to be done to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Do not do it any more.
+    Cancel,
+    /// Do it again, or go on.
+    Retry {
+        /// A new life, milliseconds from now.
+        expires_in_ms: Option<i64>,
+    },
+    /// Take it back, whatever its state.
+    Recall,
+    /// A person's word on what happened.
+    Settle {
+        /// `Done` or `Failed`.
+        state: State,
+        /// The id, when the person knows it.
+        message_id: Option<String>,
+    },
+}
+
+/// What became of an `Act`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acted {
+    /// It is so now.
+    Now,
+    /// It is wanted, and will be so.
+    Later,
+}
+
+/// Why an `Act` was not done. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// No such job; `purged`: it is so old that it may have been one.
+    #[error("no such job")]
+    Unknown {
+        /// Its time lies before the oldest that is kept.
+        purged: bool,
+    },
+    /// Its state forbids it; the text says why.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The store could not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a job is named by whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// `job_…`
+    Job(JobId),
+    /// `om_…`: the job that made this message.
+    Message(String),
+    /// `bm-…`: the job that made this batch.
+    Batch(String),
+}
+
+impl std::str::FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Name, ()> {
+        match text {
+            _ if text.len() > 200 => Err(()),
+            _ if text.starts_with("om_") => Ok(Name::Message(text.to_owned())),
+            _ if text.starts_with("bm-") => Ok(Name::Batch(text.to_owned())),
+            _ => text.parse().map(Name::Job).map_err(|_| ()),
+        }
+    }
+}
+
+/// Which jobs of a list; an absent part excludes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these states.
+    pub states: Vec<State>,
+    /// One of these kinds.
+    pub kinds: Vec<String>,
+    /// This app.
+    pub app: Option<String>,
+    /// This lane.
+    pub lane: Option<String>,
+    /// This client.
+    pub client: Option<String>,
+    /// This receiver, or message acted on.
+    pub to: Option<String>,
+    /// This key.
+    pub key: Option<String>,
+    /// This message id.
+    pub message_id: Option<String>,
+    /// This code of Feishu in its error.
+    pub code: Option<i64>,
+    /// These labels, all of them.
+    pub labels: Vec<(String, String)>,
+    /// Accepted at or after, Unix milliseconds.
+    pub since_ms: Option<i64>,
+    /// Accepted before, Unix milliseconds.
+    pub until_ms: Option<i64>,
+    /// At most so many (1 to 200).
+    pub limit: u32,
+    /// Goes on where an earlier page ended.
+    pub cursor: Option<i64>,
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// Without their args.
+    pub jobs: Vec<Job>,
+    /// Where the next page begins; `None`: there is none.
+    pub next_cursor: Option<i64>,
+}
+
+/// Something that is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Which app; empty: every one.
+    pub app: String,
+    /// Which lane; empty: every one.
+    pub lane: String,
+    /// Which call; empty: every one.
+    pub api: String,
+    /// A person's, or the relay's own after a fault.
+    pub by_hand: bool,
+    /// Feishu's code.
+    pub code: Option<i64>,
+    /// Why.
+    pub reason: String,
+    /// Since when, Unix milliseconds.
+    pub since_ms: i64,
+    /// When the next job tries, Unix milliseconds.
+    pub probe_ms: Option<i64>,
+}
+
+/// One app's queue.
+#[derive(Clone, Debug, Default)]
+pub struct AppStatus {
+    /// Its name.
+    pub app: String,
+    /// Producers' jobs by state, in the order of `State::ALL`.
+    pub jobs: Vec<(State, u64)>,
+    /// Unix milliseconds since when the longest-waiting job that stands in a lane may run.
+    pub oldest_due_ms: Option<i64>,
+    /// Calls of this month that count towards the quota.
+    pub month_calls: u64,
+    /// What is stopped.
+    pub paused: Vec<Pause>,
+}
+
+/// One lane's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// Its app.
+    pub app: String,
+    /// Its name.
+    pub lane: String,
+    /// Since when its longest-waiting job may run, Unix milliseconds.
+    pub oldest_due_ms: i64,
+}
+
+/// The queue.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Every app.
+    pub apps: Vec<AppStatus>,
+    /// Producers' jobs that are queued or under way.
+    pub pending: u64,
+    /// How many may be.
+    pub max_pending: u64,
+    /// The longest-waiting lanes, longest first, at most 100.
+    pub lanes: Vec<LaneStatus>,
+    /// Bytes of the database file and its log.
+    pub bytes: u64,
+}

@@ -1,0 +1,215 @@
+//! Puts rows into `job`: producers' jobs and the relay's own, many in one statement.
+
+use serde_json::{Value, json};
+
+use crate::job::{AppId, Head, JobId, Kind, Moment, State};
+use crate::store::writer::Tx;
+
+/// The lane of a job that has none begins with this; no producer's lane can.
+pub(super) const ALONE: char = '\u{1}';
+
+/// A row before it is written.
+#[derive(Clone, Debug)]
+pub(super) struct NewRow {
+    pub(super) id: JobId,
+    pub(super) client: String,
+    pub(super) own: bool,
+    pub(super) parent: Option<i64>,
+    pub(super) role: &'static str,
+    pub(super) blocked: i64,
+    pub(super) stands: bool,
+    pub(super) delay_ms: i64,
+    pub(super) expires_ms: Option<i64>,
+    pub(super) deadline_ms: Option<i64>,
+    pub(super) key: Option<(String, [u8; 32])>,
+    pub(super) labels: String,
+    pub(super) args: String,
+    pub(super) resolved: Option<String>,
+    pub(super) parts: i64,
+    pub(super) dependents: i64,
+    pub(super) on_doubt: &'static str,
+    pub(super) on_refused: &'static str,
+    pub(super) mark: Option<Moment>,
+    /// Number, app, lane, kind, priority, time, receiver, message, size and weight.
+    pub(super) head: Head,
+}
+
+impl NewRow {
+    /// A job of the relay's own for `parent`, due at `run_ms`.
+    pub(super) fn own(
+        tx: &mut Tx<'_>,
+        kind: Kind,
+        app: AppId,
+        parent: i64,
+        role: &'static str,
+        run_ms: i64,
+    ) -> NewRow {
+        let id = tx.next_id();
+        NewRow {
+            id,
+            client: String::new(),
+            own: true,
+            parent: Some(parent),
+            role,
+            blocked: 0,
+            stands: run_ms <= tx.now.wall_ms,
+            delay_ms: 0,
+            expires_ms: None,
+            deadline_ms: None,
+            key: None,
+            labels: String::from("{}"),
+            args: String::from("{}"),
+            resolved: None,
+            parts: 0,
+            dependents: 0,
+            on_doubt: "hold",
+            on_refused: "fail",
+            mark: None,
+            head: Head {
+                seq: tx.next_seq(),
+                app,
+                lane: alone(id),
+                kind,
+                verify: false,
+                priority: crate::job::Priority::Normal,
+                tried: false,
+                due_ms: run_ms,
+                receiver: None,
+                message: None,
+                size: 0,
+                weight: 1,
+                unknown: None,
+            },
+        }
+    }
+
+    /// Where a new row begins.
+    pub(super) fn state(&self) -> State {
+        if self.mark.is_some() {
+            State::Sending
+        } else {
+            State::Queued
+        }
+    }
+
+    fn json(&self) -> Value {
+        let head = &self.head;
+        let mark = self.mark.as_ref();
+        json!([
+            head.seq,
+            self.id.hex(),
+            head.app.0,
+            self.client,
+            head.kind.name(),
+            self.state().name(),
+            i64::from(self.own),
+            self.parent,
+            self.role,
+            head.lane,
+            i64::from(self.stands),
+            self.blocked,
+            head.priority.rank(),
+            head.due_ms,
+            self.delay_ms,
+            self.expires_ms,
+            self.deadline_ms,
+            head.receiver,
+            head.message,
+            self.key.as_ref().map(|(text, _)| text),
+            self.key.as_ref().map(|(_, hash)| hex(hash)),
+            self.labels,
+            self.args,
+            self.resolved,
+            head.size,
+            head.weight,
+            self.parts,
+            self.dependents,
+            self.on_doubt,
+            self.on_refused,
+            mark.map_or(0, |_| 1),
+            mark.map(|mark| mark.wall_ms),
+            mark.map(|mark| mark.boot_ms),
+            mark.map(|mark| &*mark.boot_id),
+        ])
+    }
+}
+
+/// The lane of a job that stands alone.
+pub(super) fn alone(id: JobId) -> Box<str> {
+    format!("{ALONE}{}", id.hex()).into_boxed_str()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Writes `rows` in one statement and counts them.
+pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let json = Value::Array(rows.iter().map(NewRow::json).collect()).to_string();
+    sqlx::query(
+        "insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
+                          run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
+                          resolved, size, weight, parts, dependents, on_doubt, on_refused, attempt, mark_ms,
+                          mark_boot_ms, mark_boot_id, created_ms)
+         select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+                value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 12,
+                value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
+                unhex(value ->> 20), value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
+                value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
+                value ->> 33, ?2
+           from json_each(?1)",
+    )
+    .bind(json)
+    .bind(tx.now.wall_ms)
+    .execute(&mut *tx.conn)
+    .await?;
+    for row in rows {
+        tx.count(row.head.app, row.own, None, Some(row.state()));
+    }
+    Ok(())
+}
+
+/// `(parent, child, role)`.
+pub(super) async fn dependencies(
+    tx: &mut Tx<'_>,
+    list: &[(i64, i64, &'static str)],
+) -> Result<(), sqlx::Error> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into dependency (parent, child, role)
+         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1)",
+    )
+    .bind(json!(list).to_string())
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+/// `(job, n, args, count)`.
+pub(super) async fn parts(
+    tx: &mut Tx<'_>,
+    list: &[(i64, i64, &str, i64)],
+) -> Result<(), sqlx::Error> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into part (job, n, state, args, count)
+         select value ->> 0, value ->> 1, 'queued', value ->> 2, value ->> 3 from json_each(?1)",
+    )
+    .bind(json!(list).to_string())
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! Marks due jobs: `queued → sending`, with the time of the attempt.
+//!
+//! Nothing leaves before its mark is committed; a mark that lost its process is an unknown outcome,
+//! never a fresh job. With the marks goes the count of calls per second, so that a new process knows
+//! what its windows have seen.
+//! Not here: which jobs, and whether a window is free (`dispatch`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use feishu_im::Api;
+use serde_json::json;
+use sqlx::Row;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use crate::job::{
+    AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, Priority, Spent, State,
+};
+use crate::store::writer::Tx;
+
+/// A mark that an earlier process left without a result.
+#[derive(Debug)]
+pub struct Left {
+    /// As it was marked.
+    pub marked: Marked,
+}
+
+/// Calls begun in one second.
+#[derive(Debug)]
+pub struct Past {
+    /// With which app.
+    pub app: AppId,
+    /// Which call.
+    pub api: Api,
+    /// Unix seconds.
+    pub second: i64,
+    /// How many.
+    pub calls: u32,
+}
+
+/// Columns of a marked job, in the order `marked` reads them.
+macro_rules! marked_columns {
+    () => {
+        "seq, id, app, kind, lane, priority, run_ms, receiver, message, size, weight, verify, rank,
+         unknown_ms, unknown_boot_ms, unknown_boot_id, attempt, mark_ms, mark_boot_ms, mark_boot_id,
+         coalesce(args, '{}') as args, resolved, parts, on_doubt, tries, unsent, unclear, token, resent, created_ms, own, progress"
+    };
+}
+
+pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, sqlx::Error> {
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = tx.moment();
+    let rows = sqlx::query(concat!(
+        "update job set state = 'sending', attempt = attempt + 1, mark_ms = ?2, mark_boot_ms = ?3, mark_boot_id = ?4
+          where seq in (select value from json_each(?1)) and state = 'queued' and stands = 1
+            and (deadline_ms is null or deadline_ms > ?2)
+         returning ",
+        marked_columns!()
+    ))
+    .bind(json!(seqs).to_string())
+    .bind(now.wall_ms)
+    .bind(now.boot_ms)
+    .bind(&*now.boot_id)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    let mut marked: Vec<(Marked, bool)> = rows
+        .iter()
+        .filter_map(|row| Some((read(row)?, row.get::<i64, _>("parts") > 0)))
+        .collect();
+    for row in &rows {
+        tx.count(
+            AppId(row.get("app")),
+            row.get::<i64, _>("own") == 1,
+            Some(State::Queued),
+            Some(State::Sending),
+        );
+    }
+    let batches: Vec<i64> = marked
+        .iter()
+        .filter(|(_, parts)| *parts)
+        .map(|(marked, _)| marked.head.seq)
+        .collect();
+    let mut parts = begin_parts(tx, &batches).await?;
+    for (job, _) in &mut marked {
+        job.part = parts.remove(&job.head.seq);
+    }
+    let marked: Vec<Marked> = marked.into_iter().map(|(marked, _)| marked).collect();
+    count_calls(tx, &marked).await?;
+    Ok(marked)
+}
+
+/// The first part of each that is still to be sent is under way.
+async fn begin_parts(
+    tx: &mut Tx<'_>,
+    jobs: &[i64],
+) -> Result<HashMap<i64, MarkedPart>, sqlx::Error> {
+    if jobs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "update part set state = 'sending'
+          where (job, n) in (select job, min(n) from part
+                              where job in (select value from json_each(?1)) and state = 'queued'
+                              group by job)
+         returning job, n, coalesce(args, '{}')",
+    )
+    .bind(json!(jobs).to_string())
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            (
+                row.get(0),
+                MarkedPart {
+                    n: row.get(1),
+                    args: Arc::from(row.get::<&str, _>(2)),
+                },
+            )
+        })
+        .collect())
+}
+
+/// Adds the calls of `marked` to their second; also for jobs that were born marked.
+pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<(), sqlx::Error> {
+    let second = tx.now.wall_ms.div_euclid(1000);
+    let mut calls: BTreeMap<(AppId, &'static str), i64> = BTreeMap::new();
+    for job in marked {
+        *calls
+            .entry((job.head.app, job.head.api().name()))
+            .or_default() += 1;
+    }
+    if calls.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = calls
+        .iter()
+        .map(|((app, api), calls)| json!([app.0, api, second, calls]))
+        .collect();
+    sqlx::query(
+        "insert into call_second (app, api, second, calls)
+         select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1) where true
+         on conflict (second, app, api) do update set calls = calls + excluded.calls",
+    )
+    .bind(json!(rows).to_string())
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes marks back whose attempts never began.
+pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(), sqlx::Error> {
+    for (seq, attempt) in marks {
+        let row = sqlx::query(
+            "update job set state = case when wish = 'recall' then 'canceled' else 'queued' end,
+                            finished_ms = case when wish = 'recall' then ?3 end,
+                            attempt = attempt - 1, wish = null
+              where seq = ?1 and state = 'sending' and attempt = ?2
+             returning app, own, state, id",
+        )
+        .bind(seq)
+        .bind(attempt)
+        .bind(tx.now.wall_ms)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+        let Some(row) = row else { continue };
+        sqlx::query("update part set state = 'queued' where job = ?1 and state = 'sending'")
+            .bind(seq)
+            .execute(&mut *tx.conn)
+            .await?;
+        let state = State::from_name(row.get(2)).unwrap_or(State::Queued);
+        tx.count(
+            AppId(row.get(0)),
+            row.get::<i64, _>(1) == 1,
+            Some(State::Sending),
+            Some(state),
+        );
+    }
+    Ok(())
+}
+
+/// Marks without a result. Nobody else reads them: this is asked before the dispatcher starts.
+pub(super) async fn left(readers: &SqlitePool) -> Result<Vec<Left>, sqlx::Error> {
+    let rows = sqlx::query(concat!(
+        "select ",
+        marked_columns!(),
+        " from job where state = 'sending' order by seq limit 1000"
+    ))
+    .fetch_all(readers)
+    .await?;
+    let mut left = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let Some(mut marked) = read(row) else {
+            continue;
+        };
+        if row.get::<i64, _>("parts") > 0 {
+            let part = sqlx::query(
+                "select n, coalesce(args, '{}') from part where job = ?1 and state = 'sending'",
+            )
+            .bind(marked.head.seq)
+            .fetch_optional(readers)
+            .await?;
+            marked.part = part.map(|row| MarkedPart {
+                n: row.get(0),
+                args: Arc::from(row.get::<&str, _>(1)),
+            });
+        }
+        left.push(Left { marked });
+    }
+    Ok(left)
+}
+
+pub(super) async fn past(readers: &SqlitePool, since_ms: i64) -> Result<Vec<Past>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select app, api, second, calls from call_second where second >= ?1 order by second",
+    )
+    .bind(since_ms.div_euclid(1000))
+    .fetch_all(readers)
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            Some(Past {
+                app: AppId(row.get(0)),
+                api: Api::from_name(row.get(1))?,
+                second: row.get(2),
+                calls: row.get::<i64, _>(3).try_into().unwrap_or(u32::MAX),
+            })
+        })
+        .collect())
+}
+
+/// `None`: a row of a kind that this binary does not know.
+fn read(row: &SqliteRow) -> Option<Marked> {
+    let small = |name: &str| u32::try_from(row.get::<i64, _>(name)).unwrap_or(u32::MAX);
+    Some(Marked {
+        head: head(row)?,
+        id: JobId(row.get::<Vec<u8>, _>("id").try_into().ok()?),
+        attempt: row.get("attempt"),
+        mark: Moment {
+            wall_ms: row.get("mark_ms"),
+            boot_ms: row.get::<Option<i64>, _>("mark_boot_ms").unwrap_or(0),
+            boot_id: Arc::from(
+                row.get::<Option<&str>, _>("mark_boot_id")
+                    .unwrap_or_default(),
+            ),
+        },
+        args: Arc::from(row.get::<&str, _>("args")),
+        resolved: row.get::<Option<&str>, _>("resolved").map(Arc::from),
+        part: None,
+        on_doubt: OnDoubt::from_name(row.get("on_doubt")).unwrap_or(OnDoubt::Hold),
+        spent: Spent {
+            tries: small("tries"),
+            unsent: small("unsent"),
+            unclear: small("unclear"),
+            token: small("token"),
+        },
+        resent: row.get::<i64, _>("resent") != 0,
+        created_ms: row.get("created_ms"),
+        progress: row.get::<Option<&str>, _>("progress").map(Arc::from),
+    })
+}
+
+/// Reads what every row of a lane head has.
+pub(super) fn head(row: &SqliteRow) -> Option<Head> {
+    let unknown_ms: Option<i64> = row.get("unknown_ms");
+    Some(Head {
+        seq: row.get("seq"),
+        app: AppId(row.get("app")),
+        lane: row.get::<&str, _>("lane").into(),
+        kind: Kind::from_name(row.get("kind"))?,
+        verify: row.get::<i64, _>("verify") != 0,
+        priority: Priority::from_rank(row.get("priority")),
+        tried: row.get::<i64, _>("rank") == 0,
+        due_ms: row.get("run_ms"),
+        receiver: row.get::<Option<&str>, _>("receiver").map(Into::into),
+        message: row.get::<Option<&str>, _>("message").map(Into::into),
+        size: row.get::<i64, _>("size").try_into().unwrap_or(u32::MAX),
+        weight: row.get::<i64, _>("weight").try_into().unwrap_or(u32::MAX),
+        unknown: unknown_ms.map(|wall_ms| Moment {
+            wall_ms,
+            boot_ms: row.get::<Option<i64>, _>("unknown_boot_ms").unwrap_or(0),
+            boot_id: Arc::from(
+                row.get::<Option<&str>, _>("unknown_boot_id")
+                    .unwrap_or_default(),
+            ),
+        }),
+    })
+}

@@ -1,0 +1,421 @@
+//! The only SQL: makes jobs durable, claims them, records what became of them.
+//!
+//! One task owns the one write connection (`writer`); whatever waits is written in one transaction
+//! and answered after its commit. Readers have connections of their own.
+//! Not here: when a job may run and what an answer means (`dispatch`), what may be asked (`http`).
+
+mod accept;
+mod act;
+mod dependents;
+mod face;
+mod finish;
+mod heads;
+mod insert;
+mod mark;
+mod open;
+mod read;
+mod status;
+mod sweep;
+mod upload;
+mod watch;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::face::*;
+pub use self::finish::{End, Finish, UnknownMove};
+pub use self::heads::{Cursor, LaneHead};
+pub use self::mark::{Left, Past};
+pub use self::watch::Watch;
+use self::watch::Watchers;
+use self::writer::Request;
+use crate::clock::Clock;
+use crate::job::{AppId, Job, JobId, Marked, NewJob, Permit};
+
+/// Requests that may wait for the writer; beyond, callers wait to hand theirs over.
+const QUEUE: usize = 4096;
+
+/// What the store must be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file.
+    pub path: PathBuf,
+    /// Unsettled jobs of producers, at most.
+    pub max_pending: u64,
+    /// How long a job without a deadline is tried, milliseconds.
+    pub give_up_ms: i64,
+    /// How long settled jobs stay, milliseconds.
+    pub retention_ms: i64,
+    /// How long their content stays, milliseconds.
+    pub content_retention_ms: i64,
+    /// Configured apps, in order.
+    pub apps: Vec<String>,
+}
+
+/// The store. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    requests: mpsc::Sender<Request>,
+    readers: SqlitePool,
+    path: PathBuf,
+    clock: Clock,
+    watchers: Arc<Watchers>,
+    open: Arc<AtomicBool>,
+    /// Jobs finished before this time may be gone.
+    purged_ms: Arc<AtomicI64>,
+    max_pending: u64,
+    apps: Vec<(AppId, String)>,
+    pulse: Mutex<Pulse>,
+}
+
+/// What the dispatcher sees of the lanes, for status.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse {
+    /// Lanes that wait longest, with when their head fell due; longest first.
+    pub lanes: Vec<(AppId, Box<str>, i64)>,
+}
+
+/// Ends the writer; what was handed to it before is written.
+#[derive(Debug)]
+pub struct Closer {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+    readers: SqlitePool,
+}
+
+impl Closer {
+    /// Waits until everything handed over is on disk and the file is closed.
+    pub async fn close(self) {
+        let _ = self.stop.send(());
+        self.readers.close().await;
+        if self.task.await.is_err() {
+            tracing::error!("the writer ended in a panic; what it had not answered is not stored");
+        }
+    }
+}
+
+impl Store {
+    /// Opens the database and starts its writer. Jobs are taken at once; nothing is dispatched yet.
+    ///
+    /// # Errors
+    /// `Unusable`: say it and exit; nothing was changed.
+    pub async fn open(options: Options, clock: Clock) -> Result<(Store, Closer), StoreError> {
+        let opened = open::open(&options.path).await?;
+        let (requests, inbox) = mpsc::channel(QUEUE);
+        let (stop, stopped) = oneshot::channel();
+        let watchers = Arc::new(Watchers::default());
+        let open = Arc::new(AtomicBool::new(true));
+        let purged_ms = Arc::new(AtomicI64::new(0));
+        let readers = opened.readers.clone();
+        let max_pending = options.max_pending;
+        let path = opened.path.clone();
+        let writer = writer::Writer::new(
+            opened,
+            options,
+            writer::Seams {
+                clock: clock.clone(),
+                watchers: Arc::clone(&watchers),
+                open: Arc::clone(&open),
+                purged_ms: Arc::clone(&purged_ms),
+            },
+        )
+        .await?;
+        let apps = writer.apps();
+        let task = tokio::spawn(writer.run(inbox, stopped));
+        let shared = Shared {
+            requests,
+            readers: readers.clone(),
+            path,
+            clock,
+            watchers,
+            open,
+            purged_ms,
+            max_pending,
+            apps,
+            pulse: Mutex::default(),
+        };
+        Ok((
+            Store {
+                shared: Arc::new(shared),
+            },
+            Closer {
+                stop,
+                task,
+                readers,
+            },
+        ))
+    }
+
+    /// Hands the dispatcher to the writer: from now on free jobs may be born marked.
+    pub async fn attach(&self, permit: Arc<dyn Permit>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Attach(permit, reply)).await
+    }
+
+    /// The store's number of each configured app, in the order of the config.
+    pub fn apps(&self) -> &[(AppId, String)] {
+        &self.shared.apps
+    }
+
+    /// Makes `jobs` durable, all or none; returns once they are on disk.
+    ///
+    /// # Errors
+    /// Nothing was stored. `Full`: try later. `KeyTaken`, `Flawed`: the request is wrong. `Store`: try again.
+    pub async fn accept(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, AcceptError> {
+        let jobs = self.keep_uploads(jobs).await?;
+        let (reply, answer) = oneshot::channel();
+        self.hand(Request::Accept(jobs, reply)).await?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn keep_uploads(&self, jobs: Vec<NewJob>) -> Result<Vec<NewJob>, StoreError> {
+        if !jobs.iter().any(accept::has_upload) {
+            return Ok(jobs);
+        }
+        let path = self.shared.path.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            for upload in jobs.iter().flat_map(accept::uploads) {
+                upload::keep(&path, upload)?;
+            }
+            Ok::<_, std::io::Error>(jobs)
+        })
+        .await;
+        match kept {
+            Ok(Ok(jobs)) => Ok(jobs),
+            Ok(Err(error)) => Err(StoreError::Unavailable(format!(
+                "the bytes of an upload: {error}"
+            ))),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Where the bytes of that hash are.
+    pub fn upload_path(&self, sha256: &str) -> PathBuf {
+        upload::path(&self.shared.path, sha256)
+    }
+
+    /// Marks those of `seqs` that are still queued and due as `sending`, and counts their calls.
+    ///
+    /// Returns those marked; one canceled or expired meanwhile is left out.
+    ///
+    /// # Errors
+    /// Nothing was marked: send nothing.
+    pub async fn mark(&self, seqs: Vec<i64>) -> Result<Vec<Marked>, StoreError> {
+        self.ask(|reply| Request::Mark(seqs, reply)).await
+    }
+
+    /// Records how attempts ended. A result whose mark is not the newest any more changes nothing.
+    ///
+    /// # Errors
+    /// Nothing was recorded; keep the results and ask again.
+    pub async fn finish(&self, results: Arc<[Finish]>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Finish(results, reply)).await
+    }
+
+    /// Takes marks back whose attempts never began: `(seq, attempt)`.
+    ///
+    /// # Errors
+    /// The marks stand; after a restart their outcome counts as unknown.
+    pub async fn take_back(&self, marks: Vec<(i64, i64)>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::TakeBack(marks, reply)).await
+    }
+
+    /// Lets jobs whose time has come into their lanes, ends those past their deadline, and drops
+    /// what is kept long enough. Returns whether there is more to do at once.
+    ///
+    /// # Errors
+    /// Nothing changed; ask again.
+    pub async fn sweep(&self) -> Result<bool, StoreError> {
+        self.ask(Request::Sweep).await
+    }
+
+    /// Replaces the relay's own pauses, for those who look.
+    ///
+    /// # Errors
+    /// The old ones stand; ask again.
+    pub async fn show_pauses(&self, pauses: Vec<Pause>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Pauses(pauses, reply)).await
+    }
+
+    /// Does `act` to the job, in the name of `by`.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn act(&self, id: JobId, act: Act, by: &str) -> Result<Acted, ActError> {
+        let (reply, answer) = oneshot::channel();
+        self.hand(Request::Act(id, act, by.to_owned(), reply))
+            .await?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Asks Feishu for a batch's progress now rather than at its next time; false: it is no batch with an id.
+    ///
+    /// # Errors
+    /// Nothing changed; ask again.
+    pub async fn ask_progress(&self, id: JobId) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::AskProgress(id, reply)).await
+    }
+
+    /// Tells of each change of that job that is committed after this call.
+    pub fn watch(&self, id: JobId) -> Watch {
+        self.shared.watchers.watch(id)
+    }
+
+    /// One job, with its args, parts and children.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn job(&self, name: &Name) -> Result<Option<Job>, StoreError> {
+        read::job(self, name).await.map_err(failed)
+    }
+
+    /// Those jobs, in that order, without args; one that is gone meanwhile is left out.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn jobs(&self, ids: &[JobId]) -> Result<Vec<Job>, StoreError> {
+        read::jobs(self, ids).await.map_err(failed)
+    }
+
+    /// A page of jobs, newest first. A page that looked at 10 000 rows ends early, with a cursor.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn list(&self, filter: &Filter) -> Result<Page, StoreError> {
+        read::list(self, filter).await.map_err(failed)
+    }
+
+    /// The queue as it is.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        status::status(self).await.map_err(failed)
+    }
+
+    /// The heads of up to `limit` lanes of `app` that follow `cursor` and have a job of that rank.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn lanes_after(
+        &self,
+        app: AppId,
+        rank: i64,
+        cursor: &Cursor,
+        limit: u32,
+    ) -> Result<Vec<LaneHead>, StoreError> {
+        heads::lanes_after(&self.shared.readers, app, rank, cursor, limit)
+            .await
+            .map_err(failed)
+    }
+
+    /// The heads of those lanes.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn heads(&self, lanes: &[(AppId, Box<str>)]) -> Result<Vec<LaneHead>, StoreError> {
+        heads::heads(&self.shared.readers, lanes)
+            .await
+            .map_err(failed)
+    }
+
+    /// Marks that an earlier process left without a result, at most 1000.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn left(&self) -> Result<Vec<Left>, StoreError> {
+        mark::left(&self.shared.readers).await.map_err(failed)
+    }
+
+    /// Calls begun in the last `within`, per app, API and second.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn past_calls(&self, within: Duration) -> Result<Vec<Past>, StoreError> {
+        let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        mark::past(
+            &self.shared.readers,
+            self.shared.clock.wall_ms() - within_ms,
+        )
+        .await
+        .map_err(failed)
+    }
+
+    /// May this id have been a job that was purged?
+    pub fn may_be_purged(&self, id: JobId) -> bool {
+        id.ms() < self.shared.purged_ms.load(Ordering::Relaxed)
+    }
+
+    /// Can the store write?
+    pub fn is_open(&self) -> bool {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// What the dispatcher sees of the lanes.
+    pub fn publish(&self, pulse: Pulse) {
+        *self
+            .shared
+            .pulse
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = pulse;
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.shared
+            .pulse
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn app_name(&self, app: AppId) -> Option<&str> {
+        self.shared
+            .apps
+            .iter()
+            .find(|(id, _)| *id == app)
+            .map(|(_, name)| name.as_str())
+    }
+
+    async fn hand(&self, request: Request) -> Result<(), StoreError> {
+        self.shared.requests.send(request).await.map_err(|_| gone())
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.hand(request(reply)).await?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Bytes of the database and its log on disk.
+fn bytes_of(path: &Path) -> u64 {
+    ["", "-wal"]
+        .iter()
+        .map(|end| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            std::fs::metadata(name).map_or(0, |meta| meta.len())
+        })
+        .sum()
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable(String::from("it is closing"))
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

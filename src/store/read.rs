@@ -1,0 +1,422 @@
+//! Jobs as they are answered, read beside the writer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::clock::parse_rfc3339;
+use crate::job::{
+    Action, Attempt, Fault, Job, JobId, Kind, Outcome, PartRecord, Priority, RecallRecord, State,
+    WaitingFor,
+};
+use crate::store::insert::ALONE;
+use crate::store::{Filter, Name, Page, Pause, Store, status};
+
+/// Rows a filtered list looks at before it hands out a cursor.
+const ROWS_LOOKED_AT: i64 = 10_000;
+
+/// The lane as a producer knows it; `None`: it has none.
+pub(super) fn public_lane(lane: &str) -> Option<&str> {
+    (!lane.is_empty() && !lane.starts_with(ALONE)).then_some(lane)
+}
+
+pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx::Error> {
+    let readers = &store.shared.readers;
+    let row = match name {
+        Name::Job(id) => sqlx::query("select * from job where id = ?1").bind(id.0.as_slice()).fetch_optional(readers).await?,
+        Name::Message(id) => sqlx::query("select * from job where message_id = ?1 and own = 0 order by seq desc limit 1").bind(id).fetch_optional(readers).await?,
+        Name::Batch(id) => {
+            sqlx::query("select job.* from part join job on job.seq = part.job where part.batch_message_id = ?1 order by job.seq desc limit 1").bind(id).fetch_optional(readers).await?
+        }
+    };
+    match row {
+        None => Ok(None),
+        Some(row) => {
+            let pauses = status::pauses(store).await?;
+            let mut job = full(store, &row, &pauses).await?;
+            if let Some(job) = &mut job {
+                job.args = row.get("args");
+            }
+            Ok(job)
+        }
+    }
+}
+
+pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx::Error> {
+    let hex: Vec<String> = ids.iter().map(|id| id.hex()).collect();
+    let rows = sqlx::query("select job.* from json_each(?1) wanted join job on job.id = unhex(wanted.value) order by wanted.key").bind(json!(hex).to_string()).fetch_all(&store.shared.readers).await?;
+    fill(store, &rows).await
+}
+
+async fn fill(store: &Store, rows: &[SqliteRow]) -> Result<Vec<Job>, sqlx::Error> {
+    let pauses = status::pauses(store).await?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        jobs.extend(full(store, row, &pauses).await?);
+    }
+    Ok(jobs)
+}
+
+pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::Error> {
+    let limit = i64::from(filter.limit.clamp(1, 200));
+    let app = match &filter.app {
+        None => None,
+        Some(app) => Some(
+            sqlx::query_scalar::<_, i64>("select id from app where name = ?1")
+                .bind(app)
+                .fetch_optional(&store.shared.readers)
+                .await?
+                .unwrap_or(-1),
+        ),
+    };
+    // Every condition is always there and a null turns it off: one statement, prepared once. The
+    // inner select bounds what is looked at; its last seq is where the next page goes on.
+    let wanted = json!({
+        "states": filter.states, "kinds": filter.kinds, "app": app, "lane": filter.lane, "client": filter.client,
+        "to": filter.to, "key": filter.key, "message_id": filter.message_id, "code": filter.code,
+        "labels": filter.labels, "since": filter.since_ms, "until": filter.until_ms,
+    });
+    let rows = sqlx::query(AssertSqlSafe(LIST))
+        .bind(wanted.to_string())
+        .bind(filter.cursor.unwrap_or(i64::MAX))
+        .bind(ROWS_LOOKED_AT)
+        .bind(limit)
+        .fetch_all(&store.shared.readers)
+        .await?;
+    let looked_at: Option<i64> = sqlx::query_scalar(
+        "select seq from job where seq < ?1 order by seq desc limit 1 offset ?2",
+    )
+    .bind(filter.cursor.unwrap_or(i64::MAX))
+    .bind(ROWS_LOOKED_AT - 1)
+    .fetch_optional(&store.shared.readers)
+    .await?;
+    let jobs = fill(store, &rows).await?;
+    let next_cursor = if rows.len() as i64 == limit {
+        rows.last().map(|row| row.get("seq"))
+    } else {
+        looked_at
+    };
+    Ok(Page { jobs, next_cursor })
+}
+
+const LIST: &str = "
+    select job.*
+      from (select seq as looked_at from job where seq < ?2 order by seq desc limit ?3) window
+      join job on job.seq = window.looked_at
+     where own = 0
+       and (json_array_length(?1 -> 'states') = 0 or state in (select value from json_each(?1 -> 'states')))
+       and (json_array_length(?1 -> 'kinds') = 0 or kind in (select value from json_each(?1 -> 'kinds')))
+       and (?1 ->> 'app' is null or app = ?1 ->> 'app')
+       and (?1 ->> 'lane' is null or lane = ?1 ->> 'lane')
+       and (?1 ->> 'client' is null or client = ?1 ->> 'client')
+       and (?1 ->> 'to' is null or receiver = ?1 ->> 'to' or message = ?1 ->> 'to')
+       and (?1 ->> 'key' is null or key = ?1 ->> 'key')
+       and (?1 ->> 'message_id' is null or message_id = ?1 ->> 'message_id')
+       and (?1 ->> 'code' is null or error ->> 'code' = ?1 ->> 'code')
+       and (?1 ->> 'since' is null or created_ms >= ?1 ->> 'since')
+       and (?1 ->> 'until' is null or created_ms < ?1 ->> 'until')
+       and not exists (select 1 from json_each(?1 -> 'labels') wanted
+                        where not exists (select 1 from json_each(job.labels) has
+                                           where has.key = wanted.value ->> 0 and has.value = wanted.value ->> 1))
+     order by seq desc
+     limit ?4";
+
+/// A row with everything that stands elsewhere. `None`: of a kind that this binary does not know.
+async fn full(
+    store: &Store,
+    row: &SqliteRow,
+    pauses: &[Pause],
+) -> Result<Option<Job>, sqlx::Error> {
+    let (Some(kind), Some(state)) = (
+        Kind::from_name(row.get("kind")),
+        State::from_name(row.get("state")),
+    ) else {
+        return Ok(None);
+    };
+    let Some(id) = <[u8; 16]>::try_from(row.get::<Vec<u8>, _>("id"))
+        .ok()
+        .map(JobId)
+    else {
+        return Ok(None);
+    };
+    let seq: i64 = row.get("seq");
+    let app = app_name(store, row.get("app")).await?;
+    let lane: &str = row.get("lane");
+    let parts = if row.get::<i64, _>("parts") > 0 {
+        parts(store, seq).await?
+    } else {
+        Vec::new()
+    };
+    let waiting_for = if state == State::Queued {
+        Some(waiting_for(store, row, &app, kind, pauses).await?)
+    } else {
+        None
+    };
+    let parent = match (
+        row.get::<Option<i64>, _>("parent"),
+        row.get::<&str, _>("role"),
+    ) {
+        (Some(parent), "then") => id_of(store, parent).await?,
+        _ => None,
+    };
+    Ok(Some(Job {
+        seq,
+        id,
+        kind,
+        app,
+        client: row.get("client"),
+        to: row
+            .get::<Option<String>, _>("receiver")
+            .or_else(|| row.get("message")),
+        state,
+        waiting_for,
+        key: row.get("key"),
+        lane: public_lane(lane).map(str::to_owned),
+        priority: Priority::from_rank(row.get("priority")),
+        labels: parse::<BTreeMap<String, String>>(row.get("labels")),
+        args: None,
+        created_ms: row.get("created_ms"),
+        run_ms: row.get("run_ms"),
+        expires_ms: row.get("expires_ms"),
+        finished_ms: row.get("finished_ms"),
+        attempts: attempts(row.get("attempts")),
+        actions: actions(row.get("actions")),
+        receipt: row.get("receipt"),
+        progress: if kind == Kind::BatchSend {
+            progress(store, seq).await?
+        } else {
+            None
+        },
+        recall: recall(store, row, &parts).await?,
+        parts,
+        error: row
+            .get::<Option<&str>, _>("error")
+            .and_then(|text| serde_json::from_str::<Fault>(text).ok()),
+        parent,
+        children: children(store, seq).await?,
+        recalled_ms: row.get("recalled_ms"),
+    }))
+}
+
+async fn app_name(store: &Store, app: i64) -> Result<String, sqlx::Error> {
+    match store.app_name(crate::job::AppId(app)) {
+        Some(name) => Ok(name.to_owned()),
+        // It was configured once.
+        None => {
+            sqlx::query_scalar("select name from app where id = ?1")
+                .bind(app)
+                .fetch_one(&store.shared.readers)
+                .await
+        }
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned + Default>(text: &str) -> T {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+async fn id_of(store: &Store, seq: i64) -> Result<Option<JobId>, sqlx::Error> {
+    let id: Option<Vec<u8>> = sqlx::query_scalar("select id from job where seq = ?1")
+        .bind(seq)
+        .fetch_optional(&store.shared.readers)
+        .await?;
+    Ok(id.and_then(|id| id.try_into().ok()).map(JobId))
+}
+
+async fn children(store: &Store, seq: i64) -> Result<Vec<JobId>, sqlx::Error> {
+    let ids: Vec<Vec<u8>> =
+        sqlx::query_scalar("select id from job where parent = ?1 and role = 'then' order by seq")
+            .bind(seq)
+            .fetch_all(&store.shared.readers)
+            .await?;
+    Ok(ids
+        .into_iter()
+        .filter_map(|id| id.try_into().ok())
+        .map(JobId)
+        .collect())
+}
+
+async fn parts(store: &Store, seq: i64) -> Result<Vec<PartRecord>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select state, batch_message_id, count, error, receipt from part where job = ?1 order by n",
+    )
+    .bind(seq)
+    .fetch_all(&store.shared.readers)
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let error: Option<Fault> = row
+                .get::<Option<&str>, _>(3)
+                .and_then(|text| serde_json::from_str(text).ok());
+            PartRecord {
+                state: State::from_name(row.get(0)).unwrap_or(State::Queued),
+                batch_message_id: row.get(1),
+                count: row.get(2),
+                code: error.as_ref().and_then(|fault| fault.code),
+                msg: error.map(|fault| fault.msg),
+                receipt: row.get(4),
+            }
+        })
+        .collect())
+}
+
+/// The parts' progress as one, under Feishu's names.
+async fn progress(store: &Store, seq: i64) -> Result<Option<String>, sqlx::Error> {
+    let list: Vec<String> = sqlx::query_scalar("select progress from job where parent = ?1 and role = 'progress' and progress is not null order by seq").bind(seq).fetch_all(&store.shared.readers).await?;
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let (mut valid, mut success, mut read, mut recalled) = (0, 0, 0, 0);
+    let mut recall = true;
+    for one in &list {
+        let one: Value = serde_json::from_str(one).unwrap_or_default();
+        let send = &one["batch_message_send_progress"];
+        valid += send["valid_user_ids_count"].as_i64().unwrap_or(0);
+        success += send["success_user_ids_count"].as_i64().unwrap_or(0);
+        read += send["read_user_ids_count"].as_i64().unwrap_or(0);
+        recalled += one["batch_message_recall_progress"]["recall_count"]
+            .as_i64()
+            .unwrap_or(0);
+        recall &= one["batch_message_recall_progress"]["recall"]
+            .as_bool()
+            .unwrap_or(false);
+    }
+    Ok(Some(
+        json!({
+            "batch_message_send_progress": {"valid_user_ids_count": valid, "success_user_ids_count": success, "read_user_ids_count": read},
+            "batch_message_recall_progress": {"recall": recall, "recall_count": recalled},
+        })
+        .to_string(),
+    ))
+}
+
+/// How far taking it back is, from the relay's own job for it, or from the wish that waits for the id.
+async fn recall(
+    store: &Store,
+    row: &SqliteRow,
+    parts: &[PartRecord],
+) -> Result<Option<RecallRecord>, sqlx::Error> {
+    let seq: i64 = row.get("seq");
+    let job = sqlx::query("select seq, state, error, parts from job where parent = ?1 and role = 'recall' order by seq desc limit 1").bind(seq).fetch_optional(&store.shared.readers).await?;
+    let Some(job) = job else {
+        let wished = row.get::<Option<&str>, _>("wish") == Some("recall")
+            && row.get::<&str, _>("state") == "sending";
+        let of = if parts.is_empty() {
+            1
+        } else {
+            parts.len() as i64
+        };
+        return Ok(wished.then_some(RecallRecord {
+            state: State::Queued,
+            count: 0,
+            of,
+            error: None,
+        }));
+    };
+    let state = State::from_name(job.get(1)).unwrap_or(State::Queued);
+    let error = job
+        .get::<Option<&str>, _>(2)
+        .and_then(|text| serde_json::from_str(text).ok());
+    let of: i64 = job.get(3);
+    if of == 0 {
+        let count = i64::from(state == State::Done);
+        return Ok(Some(RecallRecord {
+            state,
+            count,
+            of: 1,
+            error,
+        }));
+    }
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from part where job = ?1 and state = 'done'")
+            .bind(job.get::<i64, _>(0))
+            .fetch_one(&store.shared.readers)
+            .await?;
+    Ok(Some(RecallRecord {
+        state,
+        count,
+        of,
+        error,
+    }))
+}
+
+/// Of several the first of: schedule, dependency, app, retry, then its place in the lane.
+async fn waiting_for(
+    store: &Store,
+    row: &SqliteRow,
+    app: &str,
+    kind: Kind,
+    pauses: &[Pause],
+) -> Result<WaitingFor, sqlx::Error> {
+    let tried = row.get::<i64, _>("rank") == 0;
+    let later = row.get::<i64, _>("run_ms") > store.shared.clock.wall_ms();
+    let lane: &str = row.get("lane");
+    let stopped = |pause: &Pause| {
+        (pause.app.is_empty() || pause.app == app)
+            && (pause.lane.is_empty() || pause.lane == lane)
+            && (pause.api.is_empty() || pause.api == kind.api().name())
+    };
+    if later && !tried {
+        return Ok(WaitingFor::Schedule);
+    }
+    if row.get::<i64, _>("blocked") > 0 {
+        return Ok(WaitingFor::Dependency);
+    }
+    if pauses.iter().any(stopped) {
+        return Ok(WaitingFor::App);
+    }
+    if later {
+        return Ok(WaitingFor::Retry);
+    }
+    let before: bool = sqlx::query_scalar(
+        "select exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 0 and seq <> ?4)
+             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 1 and (1, seq) < (?3, ?4))
+             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 2 and (2, seq) < (?3, ?4))
+             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 3 and (3, seq) < (?3, ?4))
+             or exists (select 1 from job where state = 'sending' and app = ?1 and lane = ?2)",
+    )
+    .bind(row.get::<i64, _>("app"))
+    .bind(lane)
+    .bind(row.get::<i64, _>("rank"))
+    .bind(row.get::<i64, _>("seq"))
+    .fetch_one(&store.shared.readers)
+    .await?;
+    Ok(if before {
+        WaitingFor::Lane
+    } else {
+        WaitingFor::Limit
+    })
+}
+
+fn attempts(text: &str) -> Vec<Attempt> {
+    let list: Vec<Value> = parse(text);
+    list.iter()
+        .filter_map(|one| {
+            Some(Attempt {
+                at_ms: parse_rfc3339(one["at"].as_str()?)?,
+                ms: one["ms"].as_i64(),
+                outcome: Outcome::from_name(one["outcome"].as_str()?)?,
+                http: one["http"].as_u64().and_then(|http| http.try_into().ok()),
+                code: one["code"].as_i64(),
+                log_id: one["log_id"].as_str().map(str::to_owned),
+                part: one["part"].as_i64(),
+            })
+        })
+        .collect()
+}
+
+fn actions(text: &str) -> Vec<Action> {
+    let list: Vec<Value> = parse(text);
+    list.iter()
+        .filter_map(|one| {
+            Some(Action {
+                at_ms: parse_rfc3339(one["at"].as_str()?)?,
+                by: one["by"].as_str()?.to_owned(),
+                what: one["what"].as_str()?.to_owned(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! The queue as it is, from rows that are kept, never counted.
+
+use sqlx::Row;
+
+use crate::job::{AppId, State};
+use crate::store::{AppStatus, LaneStatus, Pause, Status, Store, bytes_of, finish};
+
+pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
+    let readers = &store.shared.readers;
+    let counts = sqlx::query("select app.name, counter.name, counter.value from counter join app on app.id = counter.app").fetch_all(readers).await?;
+    let calls = sqlx::query("select app.name, sum(calls) from month_calls join app on app.id = month_calls.app where month = ?1 group by app.name")
+        .bind(finish::month(store.shared.clock.wall_ms()))
+        .fetch_all(readers)
+        .await?;
+    let pauses = pauses(store).await?;
+    let pulse = store.pulse();
+    let names: Vec<String> = sqlx::query_scalar("select name from app order by id")
+        .fetch_all(readers)
+        .await?;
+    let mut status = Status {
+        max_pending: store.shared.max_pending,
+        bytes: bytes_of(&store.shared.path),
+        ..Status::default()
+    };
+    for name in names {
+        let value = |state: State| {
+            let row = counts
+                .iter()
+                .find(|row| row.get::<&str, _>(0) == name && row.get::<&str, _>(1) == state.name());
+            row.map_or(0, |row| row.get::<i64, _>(2).max(0).unsigned_abs())
+        };
+        let jobs: Vec<(State, u64)> = State::ALL
+            .iter()
+            .map(|state| (*state, value(*state)))
+            .collect();
+        status.pending += jobs
+            .iter()
+            .filter(|(state, _)| state.is_pending())
+            .map(|(_, n)| n)
+            .sum::<u64>();
+        let month_calls = calls
+            .iter()
+            .find(|row| row.get::<&str, _>(0) == name)
+            .map_or(0, |row| row.get::<i64, _>(1).max(0).unsigned_abs());
+        let paused = pauses
+            .iter()
+            .filter(|pause| pause.app == name || pause.app.is_empty())
+            .cloned()
+            .collect();
+        let oldest_due_ms = pulse
+            .lanes
+            .iter()
+            .filter(|(app, _, _)| store.app_name(*app) == Some(&name))
+            .map(|(_, _, due)| *due)
+            .min();
+        status.apps.push(AppStatus {
+            app: name,
+            jobs,
+            oldest_due_ms,
+            month_calls,
+            paused,
+        });
+    }
+    status.lanes = pulse
+        .lanes
+        .iter()
+        .filter_map(|(app, lane, due)| lane_status(store, *app, lane, *due))
+        .collect();
+    Ok(status)
+}
+
+fn lane_status(store: &Store, app: AppId, lane: &str, oldest_due_ms: i64) -> Option<LaneStatus> {
+    let app = store.app_name(app)?.to_owned();
+    let lane = super::read::public_lane(lane)?.to_owned();
+    Some(LaneStatus {
+        app,
+        lane,
+        oldest_due_ms,
+    })
+}
+
+/// Everything that is stopped.
+pub(super) async fn pauses(store: &Store) -> Result<Vec<Pause>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms
+           from pause left join app on app.id = pause.app
+          order by app.name, lane, api",
+    )
+    .fetch_all(&store.shared.readers)
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Pause {
+            app: row.get(0),
+            lane: row.get(1),
+            api: row.get(2),
+            by_hand: row.get::<&str, _>(3) == "hand",
+            code: row.get(4),
+            reason: row.get(5),
+            since_ms: row.get(6),
+            probe_ms: row.get(7),
+        })
+        .collect())
+}

@@ -1,0 +1,274 @@
+//! What happens by time alone: schedules reached, deadlines passed, things kept long enough.
+
+use serde_json::json;
+use sqlx::Row;
+
+use crate::job::{AppId, Fault, State};
+use crate::store::finish::{self, End};
+use crate::store::writer::Tx;
+use crate::store::{Pause, dependents, mark};
+
+/// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
+const ROWS: i64 = 1000;
+/// Calls older than this are in no window any more, seconds.
+const CALLS_KEPT_S: i64 = 120;
+
+/// Returns whether a list was full, so that there is more to do at once.
+pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    let due = stand_due(tx).await?;
+    let over = end_overdue(tx).await?;
+    let old = drop_content(tx).await? | purge(tx).await?;
+    sqlx::query("delete from call_second where second < ?1")
+        .bind(tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S)
+        .execute(&mut *tx.conn)
+        .await?;
+    Ok(due || over || old)
+}
+
+async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    let rows = sqlx::query(
+        "update job set stands = 1
+          where seq in (select seq from job
+                         where state = 'queued' and stands = 0 and blocked = 0 and run_ms <= ?1
+                         order by run_ms limit ?2)
+         returning *",
+    )
+    .bind(tx.now.wall_ms)
+    .bind(ROWS)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    tx.changes.stood.extend(rows.iter().filter_map(mark::head));
+    Ok(rows.len() as i64 == ROWS)
+}
+
+/// A job past its deadline ends: as expired when the producer set it, as failed when the relay gives
+/// up, and in doubt when something may have happened.
+async fn end_overdue(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    let rows = sqlx::query(
+        "select seq, parts, expires_ms is not null, unknown_ms is not null from job
+          where state = 'queued' and deadline_ms <= ?1
+          order by deadline_ms limit ?2",
+    )
+    .bind(tx.now.wall_ms)
+    .bind(ROWS)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for row in &rows {
+        let (seq, parts, said, mut unknown): (i64, i64, bool, bool) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        if parts > 0 {
+            dependents::end_parts(tx, seq, State::Expired).await?;
+            unknown |= matches!(finish::parts_end(tx, seq, None).await?, End::InDoubt { .. });
+        }
+        let (to, fault) = match (unknown, said) {
+            (true, _) => (
+                State::InDoubt,
+                doubt("its deadline passed after an attempt whose outcome is not known"),
+            ),
+            (false, true) => (
+                State::Expired,
+                Fault {
+                    class: "expired".into(),
+                    msg: "its deadline passed".into(),
+                    ..Fault::default()
+                },
+            ),
+            (false, false) => (
+                State::Failed,
+                Fault {
+                    class: "gave_up".into(),
+                    msg: "it could not be delivered within give_up_after".into(),
+                    ..Fault::default()
+                },
+            ),
+        };
+        end(tx, seq, to, &fault).await?;
+    }
+    Ok(rows.len() as i64 == ROWS)
+}
+
+fn doubt(msg: &str) -> Fault {
+    Fault {
+        class: "doubt".into(),
+        msg: msg.into(),
+        hint: Some("settle it as done or failed, or retry it".into()),
+        who: Some("operator".into()),
+        code: None,
+    }
+}
+
+async fn end(tx: &mut Tx<'_>, seq: i64, to: State, fault: &Fault) -> Result<(), sqlx::Error> {
+    let row = sqlx::query("update job set state = ?2, finished_ms = case when ?3 then ?4 end, error = ?5 where seq = ?1 and state = 'queued' returning *")
+        .bind(seq)
+        .bind(to.name())
+        .bind(to.is_settled())
+        .bind(tx.now.wall_ms)
+        .bind(serde_json::to_string(fault).unwrap_or_default())
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    tx.count(
+        AppId(row.get("app")),
+        row.get::<i64, _>("own") == 1,
+        Some(State::Queued),
+        Some(to),
+    );
+    dependents::touch(tx, &row);
+    finish::settled(tx, &row, to).await
+}
+
+/// Content goes before its row. A cursor on the time of the end makes each pass read only what is new.
+async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    let until = tx
+        .now
+        .wall_ms
+        .saturating_sub(tx.options.content_retention_ms);
+    let from: i64 = meta(tx, "content_dropped_ms").await?;
+    let rows = sqlx::query("select seq, kind, args, finished_ms from job where finished_ms > ?1 and finished_ms <= ?2 order by finished_ms limit ?3")
+        .bind(from)
+        .bind(until)
+        .bind(ROWS)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+    let full = rows.len() as i64 == ROWS;
+    let Some(last) = rows.last().map(|row| row.get::<i64, _>("finished_ms")) else {
+        return Ok(false);
+    };
+    // Rows of one millisecond may be cut by the limit: the cursor stops before them.
+    let upto = if full { last - 1 } else { last };
+    let seqs: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
+    for row in rows
+        .iter()
+        .filter(|row| row.get::<&str, _>("kind") == "upload_image")
+    {
+        release_upload(tx, row.get::<Option<&str>, _>("args")).await?;
+    }
+    sqlx::query("update job set args = null, resolved = null where seq in (select value from json_each(?1))").bind(json!(seqs).to_string()).execute(&mut *tx.conn).await?;
+    sqlx::query("update part set args = null where job in (select value from json_each(?1))")
+        .bind(json!(seqs).to_string())
+        .execute(&mut *tx.conn)
+        .await?;
+    set_meta(tx, "content_dropped_ms", upto.max(from)).await?;
+    Ok(full && upto > from)
+}
+
+async fn release_upload(tx: &mut Tx<'_>, args: Option<&str>) -> Result<(), sqlx::Error> {
+    let args: serde_json::Value = args
+        .and_then(|args| serde_json::from_str(args).ok())
+        .unwrap_or_default();
+    let Some(name) = args["sha256"].as_str() else {
+        return Ok(());
+    };
+    sqlx::query("update upload set jobs = jobs - 1 where sha256 = ?1")
+        .bind(name)
+        .execute(&mut *tx.conn)
+        .await?;
+    let gone = sqlx::query("delete from upload where sha256 = ?1 and jobs <= 0")
+        .bind(name)
+        .execute(&mut *tx.conn)
+        .await?;
+    if gone.rows_affected() > 0 {
+        tx.changes.files_gone.push(name.to_owned());
+    }
+    Ok(())
+}
+
+/// Settled rows go when they are kept long enough and nothing that is open hangs on them.
+async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    let until = tx.now.wall_ms.saturating_sub(tx.options.retention_ms);
+    let rows = sqlx::query(
+        "select seq, app, own, state, id from job
+          where finished_ms <= ?1 and args is null
+            and not exists (select 1 from dependency join job child on child.seq = dependency.child
+                             where dependency.parent = job.seq and child.finished_ms is null)
+            and not exists (select 1 from job child where child.parent = job.seq and child.finished_ms is null)
+          order by finished_ms limit ?2",
+    )
+    .bind(until)
+    .bind(ROWS)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    let seqs = json!(
+        rows.iter()
+            .map(|row| row.get::<i64, _>("seq"))
+            .collect::<Vec<_>>()
+    )
+    .to_string();
+    let last_seq = tx.memory.next_seq;
+    set_meta(tx, "last_seq", last_seq).await?;
+    sqlx::query("delete from dependency where parent in (select value from json_each(?1)) or child in (select value from json_each(?1))").bind(&seqs).execute(&mut *tx.conn).await?;
+    sqlx::query("delete from part where job in (select value from json_each(?1))")
+        .bind(&seqs)
+        .execute(&mut *tx.conn)
+        .await?;
+    sqlx::query("delete from job where seq in (select value from json_each(?1))")
+        .bind(&seqs)
+        .execute(&mut *tx.conn)
+        .await?;
+    for row in &rows {
+        let state = State::from_name(row.get("state")).unwrap_or(State::Done);
+        tx.count(
+            AppId(row.get("app")),
+            row.get::<i64, _>("own") == 1,
+            Some(state),
+            None,
+        );
+    }
+    note_purged(tx, &rows).await?;
+    Ok(rows.len() as i64 == ROWS)
+}
+
+/// Ids older than this may have been jobs.
+async fn note_purged(tx: &mut Tx<'_>, rows: &[sqlx::sqlite::SqliteRow]) -> Result<(), sqlx::Error> {
+    let newest = rows
+        .iter()
+        .filter_map(|row| <[u8; 16]>::try_from(row.get::<Vec<u8>, _>("id")).ok())
+        .map(|id| crate::job::JobId(id).ms() + 1)
+        .max()
+        .unwrap_or(0);
+    let before = tx
+        .purged_ms
+        .fetch_max(newest, std::sync::atomic::Ordering::Relaxed);
+    set_meta(tx, "purged_ms", newest.max(before)).await
+}
+
+async fn meta(tx: &mut Tx<'_>, name: &str) -> Result<i64, sqlx::Error> {
+    let value: Option<String> = sqlx::query_scalar("select value from meta where name = ?1")
+        .bind(name)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
+}
+
+async fn set_meta(tx: &mut Tx<'_>, name: &str, value: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into meta (name, value) values (?1, ?2) on conflict (name) do update set value = excluded.value").bind(name).bind(value.to_string()).execute(&mut *tx.conn).await?;
+    Ok(())
+}
+
+/// Replaces the relay's own pauses.
+pub(super) async fn pauses(tx: &mut Tx<'_>, list: &[Pause]) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from pause where by = 'fault'")
+        .execute(&mut *tx.conn)
+        .await?;
+    for pause in list.iter().filter(|pause| !pause.by_hand) {
+        let app = if pause.app.is_empty() {
+            0
+        } else {
+            tx.app_id(&pause.app).map_or(0, |app| app.0)
+        };
+        sqlx::query("insert into pause (app, lane, api, by, code, reason, since_ms, probe_ms) values (?1, ?2, ?3, 'fault', ?4, ?5, ?6, ?7) on conflict do nothing")
+            .bind(app)
+            .bind(&pause.lane)
+            .bind(&pause.api)
+            .bind(pause.code)
+            .bind(&pause.reason)
+            .bind(pause.since_ms)
+            .bind(pause.probe_ms)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    Ok(())
+}

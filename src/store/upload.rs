@@ -1,0 +1,47 @@
+//! Bytes beside the database, under their hash: on disk before the job that needs them is.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::job::Upload;
+
+/// Where the bytes of that hash (64 hex digits) are.
+pub(super) fn path(database: &Path, sha256: &str) -> PathBuf {
+    folder(database).join(sha256)
+}
+
+fn folder(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".uploads");
+    PathBuf::from(name)
+}
+
+/// The hash as it names the file.
+pub(super) fn name(upload: &Upload) -> String {
+    upload
+        .sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Writes the bytes and waits for the disk. A file that is there is complete: names appear by rename.
+pub(super) fn keep(database: &Path, upload: &Upload) -> std::io::Result<()> {
+    let folder = folder(database);
+    let target = folder.join(name(upload));
+    if target.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder)?;
+    let draft = folder.join(format!(
+        "{}.{}.part",
+        name(upload),
+        uuid::Uuid::now_v7().simple()
+    ));
+    let mut file = File::create(&draft)?;
+    file.write_all(&upload.bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, &target)?;
+    File::open(&folder)?.sync_all()
+}

@@ -1,0 +1,568 @@
+//! The one writer: takes what waits, writes it in one transaction, commits, then answers each.
+//!
+//! No timer makes groups: while one batch is being written the next one gathers, so load makes
+//! groups larger, not slower. An error other than a constraint violation fails the whole batch and
+//! replaces the connection, because SQLite has then rolled back on its own.
+//! Not here: what each request writes (`accept`, `mark`, `finish`, `act`, `sweep`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::{Clock, Now};
+use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State};
+use crate::store::open::{self, Opened};
+use crate::store::watch::Watchers;
+use crate::store::{
+    AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, StoreError, accept, act,
+    finish, mark, sweep, upload,
+};
+
+/// Requests in one transaction, at most.
+const BATCH: usize = 512;
+/// Jobs in one transaction, about at most: one request more may go over it.
+const BATCH_JOBS: usize = 2000;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer can be asked.
+pub(super) enum Request {
+    Attach(Arc<dyn Permit>, Reply<()>),
+    Accept(
+        Vec<NewJob>,
+        oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
+    ),
+    Mark(Vec<i64>, Reply<Vec<Marked>>),
+    Finish(Arc<[Finish]>, Reply<()>),
+    TakeBack(Vec<(i64, i64)>, Reply<()>),
+    Act(JobId, Act, String, oneshot::Sender<Result<Acted, ActError>>),
+    AskProgress(JobId, Reply<bool>),
+    Sweep(Reply<bool>),
+    Pauses(Vec<Pause>, Reply<()>),
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Request::Attach(..) => "Attach",
+            Request::Accept(..) => "Accept",
+            Request::Mark(..) => "Mark",
+            Request::Finish(..) => "Finish",
+            Request::TakeBack(..) => "TakeBack",
+            Request::Act(..) => "Act",
+            Request::AskProgress(..) => "AskProgress",
+            Request::Sweep(..) => "Sweep",
+            Request::Pauses(..) => "Pauses",
+        })
+    }
+}
+
+/// What a request is answered, once its batch is committed.
+enum Answer {
+    Nothing,
+    Accept(Result<Vec<Accepted>, AcceptError>),
+    Marked(Vec<Marked>),
+    Flag(bool),
+    Act(Result<Acted, ActError>),
+}
+
+/// Where the writer meets the rest of the process.
+pub(super) struct Seams {
+    pub(super) clock: Clock,
+    pub(super) watchers: Arc<Watchers>,
+    pub(super) open: Arc<AtomicBool>,
+    pub(super) purged_ms: Arc<AtomicI64>,
+}
+
+/// What the writer knows without asking the file; goes back to what it was when a batch fails.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) next_seq: i64,
+    pub(super) last_id_ms: i64,
+    pub(super) last_id_count: u16,
+    /// Jobs by app, own or producer's, and state.
+    pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
+}
+
+impl Memory {
+    /// Producers' jobs that are queued or under way.
+    pub(super) fn pending(&self) -> i64 {
+        self.counts
+            .iter()
+            .filter(|((_, own, state), _)| !own && state.is_pending())
+            .map(|(_, n)| n)
+            .sum()
+    }
+}
+
+/// What a batch changes beyond its answers; told after the commit.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) granted: Vec<Head>,
+    pub(super) born: Vec<Marked>,
+    pub(super) stood: Vec<Head>,
+    pub(super) touched: Vec<JobId>,
+    pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
+    pub(super) files_gone: Vec<String>,
+}
+
+/// One batch being written.
+pub(super) struct Tx<'a> {
+    pub(super) conn: &'a mut SqliteConnection,
+    pub(super) memory: &'a mut Memory,
+    pub(super) changes: Changes,
+    pub(super) now: Now,
+    pub(super) options: &'a Options,
+    pub(super) apps: &'a [(AppId, String)],
+    pub(super) permit: Option<&'a dyn Permit>,
+    pub(super) purged_ms: &'a AtomicI64,
+}
+
+impl Tx<'_> {
+    /// Counts a job that moves from `from` (`None`: it is new) to `to` (`None`: it is gone).
+    pub(super) fn count(&mut self, app: AppId, own: bool, from: Option<State>, to: Option<State>) {
+        for (state, by) in [(from, -1), (to, 1)] {
+            if let Some(state) = state {
+                *self.changes.counts.entry((app, own, state)).or_default() += by;
+                *self.memory.counts.entry((app, own, state)).or_default() += by;
+            }
+        }
+    }
+
+    /// The next number in the order of acceptance.
+    pub(super) fn next_seq(&mut self) -> i64 {
+        self.memory.next_seq += 1;
+        self.memory.next_seq
+    }
+
+    /// The next id; its time never goes back, whatever the wall clock does.
+    pub(super) fn next_id(&mut self) -> JobId {
+        let memory = &mut *self.memory;
+        if self.now.wall_ms > memory.last_id_ms {
+            memory.last_id_ms = self.now.wall_ms;
+            memory.last_id_count = 0;
+        } else if memory.last_id_count >= 0x0fff {
+            memory.last_id_ms += 1;
+            memory.last_id_count = 0;
+        } else {
+            memory.last_id_count += 1;
+        }
+        // The tail of a v7 is random; its head is replaced by the store's own time and count.
+        let (_, random) = uuid::Uuid::now_v7().as_u64_pair();
+        JobId::new(
+            memory.last_id_ms.unsigned_abs(),
+            memory.last_id_count,
+            random,
+        )
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            wall_ms: self.now.wall_ms,
+            boot_ms: self.now.boot_ms,
+            boot_id: Arc::clone(&self.now.boot_id),
+        }
+    }
+
+    pub(super) fn app_id(&self, name: &str) -> Option<AppId> {
+        self.apps
+            .iter()
+            .find(|(_, one)| one == name)
+            .map(|(id, _)| *id)
+    }
+}
+
+/// The task that owns the write connection.
+pub(super) struct Writer {
+    conn: Option<SqliteConnection>,
+    path: PathBuf,
+    /// Held so that no second daemon opens the file.
+    _lock: std::fs::File,
+    options: Options,
+    seams: Seams,
+    memory: Memory,
+    apps: Vec<(AppId, String)>,
+    permit: Option<Arc<dyn Permit>>,
+}
+
+impl Writer {
+    pub(super) async fn new(
+        opened: Opened,
+        options: Options,
+        seams: Seams,
+    ) -> Result<Writer, StoreError> {
+        let Opened {
+            mut writer,
+            path,
+            lock,
+            ..
+        } = opened;
+        let start = start(&mut writer, &options.apps, &seams).await;
+        let (memory, apps) = start.map_err(|error| StoreError::Unusable(error.to_string()))?;
+        Ok(Writer {
+            conn: Some(writer),
+            path,
+            _lock: lock,
+            options,
+            seams,
+            memory,
+            apps,
+            permit: None,
+        })
+    }
+
+    /// The configured apps, in the order of the config.
+    pub(super) fn apps(&self) -> Vec<(AppId, String)> {
+        self.apps.clone()
+    }
+
+    /// Works until `stop`, then writes what was handed over and closes the file.
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Request>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                request = inbox.recv() => request,
+                _ = &mut stop => {
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(first) = first else { break };
+            let batch = gather(first, &mut inbox);
+            self.write(batch).await;
+        }
+        self.seams.open.store(false, Ordering::Relaxed);
+        if let Some(conn) = self.conn.take() {
+            open::close(conn).await;
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<Request>) {
+        let before = self.memory.clone();
+        match self.transaction(&batch).await {
+            Ok((answers, changes)) => self.publish(batch, answers, changes),
+            Err(Trouble::Constraint(error)) if batch.len() > 1 => {
+                tracing::warn!(%error, "a batch broke a rule of the schema; its requests go one by one");
+                self.memory = before;
+                for request in batch {
+                    Box::pin(self.write(vec![request])).await;
+                }
+            }
+            Err(trouble) => {
+                self.memory = before;
+                self.refuse(batch, &trouble.to_string());
+            }
+        }
+    }
+
+    async fn transaction(&mut self, batch: &[Request]) -> Result<(Vec<Answer>, Changes), Trouble> {
+        if self.conn.is_none() {
+            self.conn = Some(
+                open::connect_writer(&self.path)
+                    .await
+                    .map_err(Trouble::Broken)?,
+            );
+        }
+        for request in batch {
+            if let Request::Attach(permit, _) = request {
+                self.permit = Some(Arc::clone(permit));
+            }
+        }
+        let Some(conn) = self.conn.as_mut() else {
+            return Err(Trouble::Broken(sqlx::Error::WorkerCrashed));
+        };
+        let mut tx = Tx {
+            conn,
+            memory: &mut self.memory,
+            changes: Changes::default(),
+            now: self.seams.clock.now(),
+            options: &self.options,
+            apps: &self.apps,
+            permit: self.permit.as_deref(),
+            purged_ms: &self.seams.purged_ms,
+        };
+        let result = apply(&mut tx, batch).await;
+        let changes = std::mem::take(&mut tx.changes);
+        match result {
+            Ok(answers) => {
+                self.seams.open.store(true, Ordering::Relaxed);
+                Ok((answers, changes))
+            }
+            Err(error) => {
+                if let Some(permit) = &self.permit {
+                    permit.withdraw(&changes.granted);
+                }
+                let constraint = error.as_database_error().is_some_and(|error| {
+                    error.is_unique_violation()
+                        || error.is_check_violation()
+                        || error.is_foreign_key_violation()
+                        || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
+                });
+                self.abandon(constraint).await;
+                Err(if constraint {
+                    Trouble::Constraint(error)
+                } else {
+                    Trouble::Broken(error)
+                })
+            }
+        }
+    }
+
+    /// After a constraint the transaction can be rolled back; after anything else nothing is known of it.
+    async fn abandon(&mut self, constraint: bool) {
+        let Some(mut conn) = self.conn.take() else {
+            return;
+        };
+        if constraint && sqlx::query("rollback").execute(&mut conn).await.is_ok() {
+            self.conn = Some(conn);
+            return;
+        }
+        self.seams.open.store(false, Ordering::Relaxed);
+        drop(conn);
+    }
+
+    fn publish(&mut self, batch: Vec<Request>, answers: Vec<Answer>, changes: Changes) {
+        for (request, answer) in batch.into_iter().zip(answers) {
+            reply(request, answer);
+        }
+        if let Some(permit) = &self.permit {
+            if !changes.born.is_empty() {
+                permit.born(changes.born);
+            }
+            if !changes.stood.is_empty() {
+                permit.stood(changes.stood);
+            }
+        }
+        self.seams.watchers.tell(&changes.touched);
+        for name in changes.files_gone {
+            if let Err(error) = std::fs::remove_file(upload::path(&self.path, &name)) {
+                tracing::warn!(%error, "an upload that nobody needs could not be removed");
+            }
+        }
+    }
+
+    fn refuse(&self, batch: Vec<Request>, why: &str) {
+        tracing::error!(requests = batch.len(), "nothing was written: {why}");
+        let error = || StoreError::Unavailable(why.to_owned());
+        for request in batch {
+            match request {
+                Request::Attach(_, to)
+                | Request::Finish(_, to)
+                | Request::TakeBack(_, to)
+                | Request::Pauses(_, to) => drop(to.send(Err(error()))),
+                Request::Accept(_, to) => drop(to.send(Err(error().into()))),
+                Request::Mark(_, to) => drop(to.send(Err(error()))),
+                Request::Act(_, _, _, to) => drop(to.send(Err(error().into()))),
+                Request::AskProgress(_, to) | Request::Sweep(to) => drop(to.send(Err(error()))),
+            }
+        }
+    }
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("a rule of the schema was broken: {0}")]
+    Constraint(sqlx::Error),
+    #[error("{0}")]
+    Broken(sqlx::Error),
+}
+
+fn gather(first: Request, inbox: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let weight = |request: &Request| match request {
+        Request::Accept(jobs, _) => jobs.len(),
+        _ => 1,
+    };
+    let mut jobs = weight(&first);
+    let mut batch = vec![first];
+    while batch.len() < BATCH && jobs < BATCH_JOBS {
+        let Ok(request) = inbox.try_recv() else { break };
+        jobs += weight(&request);
+        batch.push(request);
+    }
+    batch
+}
+
+/// Results first, so that what they free is free for the rest; marks last, so that a cancel of the
+/// same batch is seen.
+async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::Error> {
+    sqlx::query("begin immediate")
+        .execute(&mut *tx.conn)
+        .await?;
+    let mut answers: Vec<Answer> = batch.iter().map(|_| Answer::Nothing).collect();
+    let results: Vec<&Finish> = batch
+        .iter()
+        .filter_map(|request| {
+            if let Request::Finish(results, _) = request {
+                Some(results.iter())
+            } else {
+                None
+            }
+        })
+        .flatten()
+        .collect();
+    finish::apply(tx, &results).await?;
+    for (request, answer) in batch.iter().zip(&mut answers) {
+        match request {
+            Request::TakeBack(marks, _) => mark::take_back(tx, marks).await?,
+            Request::Act(id, act, by, _) => {
+                *answer = Answer::Act(act::apply(tx, *id, act, by).await?)
+            }
+            Request::AskProgress(id, _) => {
+                *answer = Answer::Flag(act::ask_progress(tx, *id).await?)
+            }
+            Request::Sweep(_) => *answer = Answer::Flag(sweep::apply(tx).await?),
+            Request::Pauses(pauses, _) => sweep::pauses(tx, pauses).await?,
+            Request::Attach(..) | Request::Accept(..) | Request::Mark(..) | Request::Finish(..) => {
+            }
+        }
+    }
+    let accepts: Vec<&[NewJob]> = batch
+        .iter()
+        .filter_map(|request| {
+            if let Request::Accept(jobs, _) = request {
+                Some(jobs.as_slice())
+            } else {
+                None
+            }
+        })
+        .collect();
+    let mut accepted = accept::apply(tx, &accepts).await?.into_iter();
+    for (request, answer) in batch.iter().zip(&mut answers) {
+        match request {
+            Request::Accept(..) => {
+                *answer = accepted.next().map_or(Answer::Nothing, Answer::Accept)
+            }
+            Request::Mark(seqs, _) => *answer = Answer::Marked(mark::apply(tx, seqs).await?),
+            _ => {}
+        }
+    }
+    write_counts(tx).await?;
+    sqlx::query("commit").execute(&mut *tx.conn).await?;
+    Ok(answers)
+}
+
+async fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let rows: Vec<serde_json::Value> = tx
+        .changes
+        .counts
+        .iter()
+        .filter(|(_, by)| **by != 0)
+        .map(|((app, own, state), by)| serde_json::json!([app.0, counter_name(*own, *state), by]))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into counter (app, name, value)
+         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1) where true
+         on conflict (app, name) do update set value = value + excluded.value",
+    )
+    .bind(serde_json::Value::Array(rows).to_string())
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+fn counter_name(own: bool, state: State) -> String {
+    if own {
+        format!("own:{}", state.name())
+    } else {
+        state.name().to_owned()
+    }
+}
+
+fn reply(request: Request, answer: Answer) {
+    match (request, answer) {
+        (
+            Request::Attach(_, to)
+            | Request::Finish(_, to)
+            | Request::TakeBack(_, to)
+            | Request::Pauses(_, to),
+            _,
+        ) => drop(to.send(Ok(()))),
+        (Request::Accept(_, to), Answer::Accept(result)) => drop(to.send(result)),
+        (Request::Mark(_, to), Answer::Marked(marked)) => drop(to.send(Ok(marked))),
+        (Request::Act(_, _, _, to), Answer::Act(result)) => drop(to.send(result)),
+        (Request::AskProgress(_, to) | Request::Sweep(to), Answer::Flag(flag)) => {
+            drop(to.send(Ok(flag)))
+        }
+        (request, _) => tracing::error!(
+            ?request,
+            "a request was written and got an answer of another kind"
+        ),
+    }
+}
+
+/// What must be known before the first request: small rows only, nothing is counted or scanned.
+async fn start(
+    conn: &mut SqliteConnection,
+    names: &[String],
+    seams: &Seams,
+) -> Result<(Memory, Vec<(AppId, String)>), sqlx::Error> {
+    let mut apps = Vec::with_capacity(names.len());
+    for name in names {
+        sqlx::query("insert into app (name) values (?1) on conflict (name) do nothing")
+            .bind(name)
+            .execute(&mut *conn)
+            .await?;
+        let id: i64 = sqlx::query_scalar("select id from app where name = ?1")
+            .bind(name)
+            .fetch_one(&mut *conn)
+            .await?;
+        apps.push((AppId(id), name.clone()));
+    }
+    sqlx::query("delete from pause where by = 'fault'")
+        .execute(&mut *conn)
+        .await?;
+    let next_seq: i64 = sqlx::query_scalar("select coalesce(max(seq), 0) from job")
+        .fetch_one(&mut *conn)
+        .await?;
+    let kept: Option<String> = sqlx::query_scalar("select value from meta where name = 'last_seq'")
+        .fetch_optional(&mut *conn)
+        .await?;
+    let next_seq = next_seq.max(kept.and_then(|seq| seq.parse().ok()).unwrap_or(0));
+    let last: Option<Vec<u8>> = sqlx::query_scalar("select max(id) from job")
+        .fetch_one(&mut *conn)
+        .await?;
+    let last_id_ms = last
+        .and_then(|id| <[u8; 16]>::try_from(id).ok())
+        .map_or(0, |id| JobId(id).ms() + 1);
+    let purged: Option<String> =
+        sqlx::query_scalar("select value from meta where name = 'purged_ms'")
+            .fetch_optional(&mut *conn)
+            .await?;
+    seams.purged_ms.store(
+        purged.and_then(|ms| ms.parse().ok()).unwrap_or(0),
+        Ordering::Relaxed,
+    );
+    let mut counts = BTreeMap::new();
+    for row in sqlx::query("select app, name, value from counter")
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let (app, name, value): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let own = name.starts_with("own:");
+        if let Some(state) = State::from_name(name.trim_start_matches("own:")) {
+            counts.insert((AppId(app), own, state), value);
+        }
+    }
+    Ok((
+        Memory {
+            next_seq,
+            last_id_ms,
+            last_id_count: 0,
+            counts,
+        },
+        apps,
+    ))
+}

@@ -1,6 +1,18 @@
 //! Picks due jobs, paces them, performs them and judges what came of it.
+//!
+//! The loop (`run`) owns no state of a job: the table does. What decides who goes is `core`, under one
+//! lock that is never held over a wait. Results stay here until they are on disk.
+//! Not here: how jobs come in (`http`), SQL (`store`), what a code means (`feishu-im`).
 
+mod attempt;
 mod breaker;
+mod core;
 mod delay;
+mod follow;
 mod judge;
+mod lanes;
 mod pace;
+mod perform;
+mod run;
+
+pub(crate) use self::run::{App, Dispatcher};

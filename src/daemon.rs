@@ -1,0 +1,214 @@
+//! Start and stop, in order: store, doors, dispatcher; and back again.
+//!
+//! Jobs are taken as soon as the store is open, whether Feishu answers or not. A stop closes the doors
+//! first, lets attempts under way end, writes what came of them, and closes the file last.
+//! Not here: the command line (`cli`), what a config may say (`config`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feishu_im::{Client, ClientOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::{App, Dispatcher};
+use crate::http::{Doors, HttpState};
+use crate::store::{Options, Store, StoreError};
+
+/// A file that moves the daemon's clock; for tests, and only while every Feishu is on loopback.
+pub const TEST_CLOCK_VARIABLE: &str = "FEISHU_RELAY_TEST_CLOCK";
+/// How long a stop waits for requests under way.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A body that stands still for so long is given up. Source: contract, `timeout`.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+
+/// Why the daemon did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The database cannot be used; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A socket cannot be opened.
+    #[error("cannot listen: {0}")]
+    Listen(String),
+    /// The client of an app cannot be made.
+    #[error("app {app:?}: {why}")]
+    App {
+        /// Which.
+        app: String,
+        /// Why.
+        why: String,
+    },
+    /// The test clock was asked for beside a Feishu that is not on loopback.
+    #[error("{TEST_CLOCK_VARIABLE} is for tests: app {0:?} is not on loopback")]
+    TestClock(String),
+}
+
+/// The daemon takes jobs.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where it listens: `127.0.0.1:8787`, `unix:/run/…`; real ports.
+    pub addrs: Vec<String>,
+}
+
+/// Seconds and minutes of the steady clock for the client's tokens.
+#[derive(Debug)]
+struct TokenClock(Clock);
+
+impl feishu_im::Clock for TokenClock {
+    fn now_ms(&self) -> i64 {
+        self.0.steady_ms()
+    }
+}
+
+/// Runs until `stop`. `ready` is told once jobs are taken.
+///
+/// # Errors
+/// It did not start; nothing was changed.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(Ready),
+    stop: CancellationToken,
+) -> Result<(), DaemonError> {
+    let clock = clock(&config)?;
+    let names: Vec<String> = config.apps.iter().map(|app| app.name.clone()).collect();
+    let clients = clients(&config, &clock)?;
+    let (store, closer) = Store::open(options(&config, &names), clock.clone()).await?;
+    let doors = match Doors::bind(&config.server).await {
+        Ok(doors) => doors,
+        Err(error) => {
+            closer.close().await;
+            return Err(DaemonError::Listen(error.to_string()));
+        }
+    };
+    let (dispatcher, work, halt) =
+        Dispatcher::new(apps(&config, &store, clients), store.clone(), clock.clone());
+    store.attach(dispatcher).await?;
+    let work = tokio::spawn(work);
+    let state = HttpState::new(
+        store.clone(),
+        clock,
+        names,
+        config.clients.clone(),
+        config.server.max_body,
+    );
+    let addrs = doors.addrs();
+    let serve = tokio::spawn(doors.serve(Arc::new(state), stop.clone(), DRAIN));
+    ready(Ready { addrs });
+    stop.cancelled().await;
+    ended("the doors", serve).await;
+    halt.cancel();
+    ended("the dispatcher", work).await;
+    closer.close().await;
+    Ok(())
+}
+
+async fn ended(what: &str, task: tokio::task::JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!("{what} ended badly: {error}");
+    }
+}
+
+fn clock(config: &Config) -> Result<Clock, DaemonError> {
+    let Some(file) = std::env::var_os(TEST_CLOCK_VARIABLE) else {
+        return Ok(Clock::system());
+    };
+    match config.apps.iter().find(|app| !is_loopback(&app.base_url)) {
+        Some(app) => Err(DaemonError::TestClock(app.name.clone())),
+        None => Ok(Clock::moved_by(&PathBuf::from(file))),
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or(host);
+    let host = host
+        .rsplit_once(':')
+        .map_or(host, |(host, _)| host)
+        .trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|addr| addr.is_loopback())
+}
+
+fn options(config: &Config, apps: &[String]) -> Options {
+    Options {
+        path: config.store.path.clone(),
+        max_pending: config.queue.max_pending,
+        give_up_ms: millis(config.queue.give_up_after),
+        retention_ms: millis(config.store.retention),
+        content_retention_ms: millis(config.store.content_retention),
+        apps: apps.to_vec(),
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn clients(config: &Config, clock: &Clock) -> Result<Vec<Client>, DaemonError> {
+    let client = |app: &crate::config::App| {
+        let options = ClientOptions {
+            base_url: app.base_url.clone(),
+            app_id: app.app_id.clone(),
+            app_secret: app.app_secret.clone(),
+            timeout: app.timeout,
+            body_idle: BODY_IDLE,
+            proxy: app.proxy.clone(),
+            clock: Arc::new(TokenClock(clock.clone())),
+        };
+        Client::new(options).map_err(|error| DaemonError::App {
+            app: app.name.clone(),
+            why: error.to_string(),
+        })
+    };
+    config.apps.iter().map(client).collect()
+}
+
+fn apps(config: &Config, store: &Store, clients: Vec<Client>) -> Vec<App> {
+    let places = config.apps.iter().zip(store.apps()).zip(clients);
+    places
+        .map(|((app, (id, _)), client)| App {
+            id: *id,
+            name: app.name.clone(),
+            tenant: app.tenant.clone(),
+            base_url: app.base_url.clone(),
+            limits: [
+                app.limits.app_minute,
+                app.limits.app_second,
+                app.limits.chat_second,
+                app.limits.user_second,
+            ],
+            timeout: app.timeout,
+            client,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_counts_as_loopback() {
+        for url in [
+            "http://127.0.0.1:9797",
+            "http://localhost",
+            "http://[::1]:80/x",
+            "http://127.9.9.9",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://open.feishu.cn",
+            "http://127.0.0.1.example.org",
+            "http://10.0.0.1",
+            "http://localhost.example",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! One attempt of a marked job: the last look at the clock, the call, the judgement, the result.
+
+use std::sync::Arc;
+
+use feishu_im::{Api, Class, Client, Exchange, Fault as Failure, Verdict, classify};
+
+use crate::clock::{Clock, Now};
+use crate::dispatch::breaker::BreakerEvent;
+use crate::dispatch::follow;
+use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
+use crate::dispatch::perform;
+use crate::job::{Attempt, Fault, Kind, Marked, Moment, Outcome, Spent};
+use crate::store::{End, Finish, Store, UnknownMove};
+
+/// What an attempt came to: what is recorded, and what is told to everything around it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) finish: Finish,
+    pub(super) judgement: Judgement,
+    pub(super) msg: String,
+    pub(super) refund: bool,
+    pub(super) chat: Option<String>,
+}
+
+/// What attempts are made with.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) store: Store,
+    pub(super) timeout_ms: i64,
+}
+
+/// Makes the attempt. The mark is committed; this is the only place from which a write leaves.
+pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
+    let before = means.clock.now();
+    let subject = subject(marked, &before, means.timeout_ms, None);
+    // A mark that was long on its way, or a clock that moved: the window is looked at right here.
+    if !marked.head.verify && !judge::may_write(&subject) {
+        return not_written(marked, &subject, &before);
+    }
+    let request = match perform::request(marked, |sha256| means.store.upload_path(sha256)) {
+        Ok(request) => request,
+        Err(misfit) => return misfits(marked, &before, misfit.to_string()),
+    };
+    let exchange = means.client.call(&request).await;
+    judged(
+        marked,
+        &exchange,
+        &before,
+        &means.clock.now(),
+        means.timeout_ms,
+        means.clock.steady_ms(),
+    )
+}
+
+/// An earlier process left this mark: nobody knows what became of its attempt.
+pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
+    let subject = Subject {
+        unknown_age_ms: age(marked, now),
+        ..subject(marked, now, timeout_ms, None)
+    };
+    let judgement = judge::unknown_at_start(&subject);
+    let record = Attempt {
+        at_ms: marked.mark.wall_ms,
+        ms: None,
+        outcome: Outcome::Unknown,
+        http: None,
+        code: None,
+        log_id: None,
+        part: marked.part.as_ref().map(|part| part.n),
+    };
+    let fault = doubt("the relay stopped while the attempt was under way");
+    ended(marked, judgement, record, fault, now, None, String::new())
+}
+
+fn age(marked: &Marked, now: &Now) -> Option<i64> {
+    let since = marked.head.unknown.as_ref().unwrap_or(&marked.mark);
+    Some(now.age_ms(since.wall_ms, since.boot_ms, &since.boot_id))
+}
+
+fn subject(marked: &Marked, now: &Now, timeout_ms: i64, verified: Option<bool>) -> Subject {
+    Subject {
+        api: marked.head.kind.api(),
+        seed: marked.id.seed(),
+        on_doubt: marked.on_doubt,
+        tries: marked.spent.tries,
+        unsent: marked.spent.unsent,
+        unclear: marked.spent.unclear,
+        token_retries: marked.spent.token,
+        unknown_age_ms: marked
+            .head
+            .unknown
+            .as_ref()
+            .map(|since| now.age_ms(since.wall_ms, since.boot_ms, &since.boot_id)),
+        resent: marked.resent,
+        verify: marked.head.verify,
+        verified,
+        timeout_ms,
+    }
+}
+
+fn not_written(marked: &Marked, subject: &Subject, now: &Now) -> Ended {
+    let judgement = Judgement {
+        outcome: Outcome::NotSent,
+        next: judge::doubt(subject),
+        pause: None,
+        bucket: None,
+        breaker: BreakerEvent::None,
+    };
+    let fault = doubt("an attempt's outcome is not known, and it is too old to be repeated safely");
+    let mut ended = ended(
+        marked,
+        judgement,
+        record(marked, now, now, Outcome::NotSent, None),
+        fault,
+        now,
+        None,
+        String::new(),
+    );
+    ended.refund = true;
+    ended
+}
+
+fn misfits(marked: &Marked, now: &Now, msg: String) -> Ended {
+    let next = if marked.head.unknown.is_some() {
+        Next::InDoubt
+    } else {
+        Next::Failed(FailClass::Caller)
+    };
+    let judgement = Judgement {
+        outcome: Outcome::NotSent,
+        next,
+        pause: None,
+        bucket: None,
+        breaker: BreakerEvent::None,
+    };
+    let fault = Fault {
+        class: FailClass::Caller.name().into(),
+        msg,
+        ..Fault::default()
+    };
+    let mut ended = ended(
+        marked,
+        judgement,
+        record(marked, now, now, Outcome::NotSent, None),
+        fault,
+        now,
+        None,
+        String::new(),
+    );
+    ended.refund = true;
+    ended
+}
+
+fn judged(
+    marked: &Marked,
+    exchange: &Exchange,
+    before: &Now,
+    after: &Now,
+    timeout_ms: i64,
+    steady_ms: i64,
+) -> Ended {
+    let mut verdict = classify(exchange);
+    let reply = exchange.answer.as_ref().ok();
+    let kept = match (verdict.class, reply) {
+        (Class::Done, Some(reply)) if reply.code == 0 && !marked.head.verify => {
+            perform::kept(marked.head.api(), reply)
+        }
+        _ => None,
+    };
+    if verdict.class == Class::Done
+        && reply.is_some_and(|reply| reply.code == 0)
+        && kept.is_none()
+        && !marked.head.verify
+    {
+        // Code 0 without the id that it makes: it may have happened, and under which id nobody knows.
+        verdict.class = Class::Ambiguous;
+    }
+    let verified = reply
+        .filter(|_| marked.head.verify)
+        .and_then(|reply| perform::verified(marked.head.api(), reply));
+    let subject = subject(marked, after, timeout_ms, verified);
+    let judgement = judge::judge(&subject, &verdict, steady_ms);
+    let fault = fault(&judgement, &verdict, exchange);
+    let record = record(marked, before, after, judgement.outcome, Some(exchange));
+    let refund = judgement.outcome == Outcome::NotSent
+        && matches!(
+            exchange.answer,
+            Err(Failure::NotSent { .. } | Failure::Token(_))
+        );
+    let msg = words(exchange);
+    let mut ended = ended(marked, judgement, record, fault, after, kept, msg);
+    ended.refund = refund;
+    ended.finish.counted = counted(exchange);
+    if marked.head.kind == Kind::BatchProgress {
+        follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
+    }
+    ended
+}
+
+/// Feishu's words, or ours where there are none.
+fn words(exchange: &Exchange) -> String {
+    match &exchange.answer {
+        Ok(reply) => format!("{} {}", reply.code, reply.msg),
+        Err(Failure::Token(fault)) => format!("{} {}", fault.code, fault.msg),
+        Err(Failure::NotSent { text, .. } | Failure::Unknown { text, .. }) => text.clone(),
+        Err(Failure::NotJson { http, .. }) => format!("HTTP {http} without an answer of Feishu"),
+    }
+}
+
+/// Calls that failed with 4xx or 5xx do not count. Source: feishu/limits.md, section 1.3.
+fn counted(exchange: &Exchange) -> bool {
+    exchange.api.endpoint().counted && exchange.answer.as_ref().is_ok_and(|reply| reply.http < 400)
+}
+
+fn record(
+    marked: &Marked,
+    before: &Now,
+    after: &Now,
+    outcome: Outcome,
+    exchange: Option<&Exchange>,
+) -> Attempt {
+    let reply = exchange.and_then(|exchange| exchange.answer.as_ref().ok());
+    let http = match exchange.map(|exchange| &exchange.answer) {
+        Some(Ok(reply)) => Some(reply.http),
+        Some(Err(Failure::Unknown { http, .. })) => *http,
+        Some(Err(Failure::NotJson { http, .. })) => Some(*http),
+        Some(Err(Failure::Token(fault))) => Some(fault.http),
+        Some(Err(Failure::NotSent { .. })) | None => None,
+    };
+    let token = exchange.and_then(|exchange| {
+        if let Err(Failure::Token(fault)) = &exchange.answer {
+            Some(fault.code)
+        } else {
+            None
+        }
+    });
+    Attempt {
+        at_ms: before.wall_ms,
+        ms: Some((after.boot_ms - before.boot_ms).max(0)),
+        outcome,
+        http,
+        code: reply.map(|reply| reply.code).or(token),
+        log_id: exchange.and_then(|exchange| exchange.log_id.clone()),
+        part: marked.part.as_ref().map(|part| part.n),
+    }
+}
+
+fn doubt(msg: &str) -> Fault {
+    Fault {
+        class: "doubt".into(),
+        code: None,
+        msg: msg.into(),
+        hint: Some("look whether it arrived; then settle it as done or failed, or retry it".into()),
+        who: Some("operator".into()),
+    }
+}
+
+fn fault(judgement: &Judgement, verdict: &Verdict, exchange: &Exchange) -> Fault {
+    let msg = match &exchange.answer {
+        Ok(reply) => reply.msg.clone(),
+        Err(Failure::Token(fault)) => fault.msg.clone(),
+        Err(_) => words(exchange),
+    };
+    let code = exchange
+        .answer
+        .as_ref()
+        .ok()
+        .map(|reply| reply.code)
+        .filter(|code| *code != 0);
+    match judgement.next {
+        Next::Failed(class) => Fault {
+            class: class.name().into(),
+            code,
+            msg,
+            hint: verdict.row.map(|row| row.meaning.to_owned()),
+            who: verdict
+                .row
+                .map(|row| format!("{:?}", row.who).to_lowercase()),
+        },
+        Next::InDoubt => Fault {
+            code,
+            ..doubt(&format!("the outcome of an attempt is not known: {msg}"))
+        },
+        Next::Done | Next::Again(_) => Fault::default(),
+    }
+}
+
+/// A refusal of the content holds for every part of a batch; one of its people does not.
+fn speaks_of_content(api: Api, fault: &Fault) -> bool {
+    const OF_PEOPLE: [i64; 2] = [10_003, 11_101];
+    api == Api::BatchSend
+        && fault.class == FailClass::Caller.name()
+        && fault.code.is_some_and(|code| !OF_PEOPLE.contains(&code))
+}
+
+fn ended(
+    marked: &Marked,
+    judgement: Judgement,
+    record: Attempt,
+    fault: Fault,
+    now: &Now,
+    kept: Option<perform::Kept>,
+    msg: String,
+) -> Ended {
+    let api = marked.head.kind.api();
+    let mut spent = marked.spent;
+    let mut unknown = UnknownMove::Keep;
+    let (mut verify, mut resent) = (false, marked.resent);
+    let kept = kept.unwrap_or_default();
+    let end = match judgement.next {
+        Next::Done => End::Done {
+            receipt: kept.receipt,
+            message_id: kept.message_id,
+        },
+        Next::Failed(_) => End::Failed {
+            content: speaks_of_content(api, &fault),
+            fault,
+        },
+        Next::InDoubt => {
+            unknown = began(marked, now, &judgement);
+            End::InDoubt { fault }
+        }
+        Next::Again(again) => {
+            spend(&mut spent, again.spend);
+            resent |= again.spend == Spend::Resend;
+            verify = again.verify;
+            unknown = match again.unknown {
+                judge::UnknownMove::Keep => UnknownMove::Keep,
+                judge::UnknownMove::Begin => UnknownMove::Begin(marked.mark.clone()),
+                judge::UnknownMove::Renew => UnknownMove::Begin(moment(now)),
+            };
+            End::Again {
+                run_ms: now.wall_ms.saturating_add(again.after_ms),
+            }
+        }
+    };
+    Ended {
+        finish: Finish {
+            head: marked.head.clone(),
+            attempt: marked.attempt,
+            part: marked.part.as_ref().map(|part| part.n),
+            end,
+            record,
+            spent,
+            unknown,
+            verify,
+            resent,
+            counted: false,
+            progress: None,
+        },
+        judgement,
+        msg,
+        refund: false,
+        chat: kept.chat,
+    }
+}
+
+/// A job that ends in doubt remembers since when, for whoever retries it.
+fn began(marked: &Marked, now: &Now, judgement: &Judgement) -> UnknownMove {
+    match (&marked.head.unknown, judgement.outcome) {
+        (None, Outcome::Unknown) => UnknownMove::Begin(marked.mark.clone()),
+        (None, _) => UnknownMove::Begin(moment(now)),
+        (Some(_), _) => UnknownMove::Keep,
+    }
+}
+
+fn moment(now: &Now) -> Moment {
+    Moment {
+        wall_ms: now.wall_ms,
+        boot_ms: now.boot_ms,
+        boot_id: Arc::clone(&now.boot_id),
+    }
+}
+
+fn spend(spent: &mut Spent, by: Spend) {
+    match by {
+        Spend::None | Spend::Resend => {}
+        Spend::Try => spent.tries += 1,
+        Spend::Unsent => spent.unsent += 1,
+        Spend::Unclear => spent.unclear += 1,
+        Spend::Token => spent.token += 1,
+    }
+}
+
+/// One line for the log: the id and how it ended, never content.
+pub(super) fn log(marked: &Marked, ended: &Ended) {
+    let (id, kind, outcome) = (
+        marked.id,
+        marked.head.kind.name(),
+        ended.judgement.outcome.name(),
+    );
+    let code = ended.finish.record.code;
+    match &ended.finish.end {
+        End::Done { .. } => tracing::debug!(%id, kind, outcome, "done"),
+        End::Again { .. } => tracing::debug!(%id, kind, outcome, code, "will be tried again"),
+        End::Failed { fault, .. } => {
+            tracing::warn!(%id, kind, outcome, code, class = fault.class, "failed")
+        }
+        End::InDoubt { .. } => {
+            tracing::warn!(%id, kind, outcome, code, "in doubt: a person must settle it")
+        }
+    }
+}

@@ -1,0 +1,651 @@
+//! Decides who goes now: lanes, windows, pauses and breakers asked together, under one lock.
+//!
+//! Pure but for the lock around it: every time comes in. The store asks it for newborns (`Permit`),
+//! the loop (`run`) for the rest; neither waits here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use feishu_im::Repeat;
+use feishu_im::limits::API_PAUSE_MS;
+
+use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, PauseKey, Pauses, Spot};
+use crate::dispatch::judge::Judgement;
+use crate::dispatch::lanes::{Group, LaneName, Lanes, Slot};
+use crate::dispatch::pace::{Ask, Blocker, Earliest, Hold, Limits, Pace, TenantIx};
+use crate::job::{AppId, Head, Kind};
+use crate::store::Past;
+
+/// Attempts under way at once: more than Feishu's 50 a second at its slowest answers.
+const FLIGHTS_MAX: usize = 512;
+/// Content held for attempts under way, bytes.
+const FLIGHT_BYTES_MAX: u64 = 8 << 20;
+/// How long a closed group is left alone when only an answer can open it, milliseconds.
+const LOOK_AGAIN_MS: i64 = 50;
+/// Candidates looked at for one slot before the group is left for this round.
+const LOOK_AT: usize = 256;
+/// How long receivers' windows count as full after a start, milliseconds.
+pub(super) const START_FLOOR_MS: i64 = 1000;
+
+/// An app as the dispatcher sees it.
+#[derive(Clone, Debug)]
+pub(super) struct AppPlace {
+    pub(super) id: AppId,
+    pub(super) name: String,
+    pub(super) tenant: usize,
+    /// Which base URL, by number.
+    pub(super) base: usize,
+    pub(super) limits: Limits,
+}
+
+/// One attempt under way, or about to be.
+#[derive(Debug)]
+struct Flight {
+    head: Head,
+    name: LaneName,
+    hold: Hold,
+    probe: Probe,
+}
+
+/// Whose probe a call is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probe {
+    pause: bool,
+    api: bool,
+    base: bool,
+}
+
+/// What an ended attempt says to everything around it.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) judgement: &'a Judgement,
+    pub(super) msg: &'a str,
+    /// Provably nothing left, so no window saw it.
+    pub(super) refund: bool,
+    /// The chat that the message went to.
+    pub(super) chat: Option<&'a str>,
+}
+
+/// All that decides who goes.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) apps: Vec<AppPlace>,
+    pub(super) lanes: Lanes,
+    pace: Pace,
+    pauses: Pauses,
+    api_breakers: HashMap<Group, Breaker>,
+    base_breakers: Vec<Breaker>,
+    /// Groups that wait, steady ms: the whole of it, or only what may not use the reserve.
+    closed: HashMap<Group, Closed>,
+    flights: HashMap<i64, Flight>,
+    flight_bytes: u64,
+    running: bool,
+    pub(super) pauses_changed: bool,
+    next_group: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Closed {
+    all_ms: i64,
+    low_ms: i64,
+}
+
+impl Core {
+    pub(super) fn new(apps: Vec<AppPlace>) -> Core {
+        let bases = apps.iter().map(|app| app.base + 1).max().unwrap_or(0);
+        let pace = Pace::new(
+            apps.iter()
+                .map(|app| (TenantIx(app.tenant), app.limits))
+                .collect(),
+        );
+        Core {
+            lanes: Lanes::new(apps.len()),
+            pace,
+            pauses: Pauses::default(),
+            api_breakers: HashMap::new(),
+            base_breakers: (0..bases).map(|_| Breaker::of_base_url()).collect(),
+            closed: HashMap::new(),
+            flights: HashMap::new(),
+            flight_bytes: 0,
+            running: false,
+            pauses_changed: true,
+            next_group: 0,
+            apps,
+        }
+    }
+
+    /// From now on jobs go.
+    pub(super) fn start(&mut self, past: &[Past], wall_ms: i64, steady_ms: i64) {
+        let mut calls: BTreeMap<Group, Vec<(i64, u32)>> = BTreeMap::new();
+        for one in past {
+            if let Some(app) = self.app_of(one.app) {
+                // The end of that second, on the steady clock; what lies ahead counts as now.
+                let at = steady_ms - (wall_ms - (one.second + 1) * 1000).max(0);
+                calls
+                    .entry((app, one.api))
+                    .or_default()
+                    .push((at, one.calls));
+            }
+        }
+        for ((app, api), list) in calls {
+            self.pace.restore(app, api, &list, steady_ms);
+        }
+        if !past.is_empty() {
+            self.pace.floor(steady_ms + START_FLOOR_MS);
+        }
+        self.running = true;
+    }
+
+    /// From now on nobody goes; what is under way ends.
+    pub(super) fn stop(&mut self) {
+        self.running = false;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    pub(super) fn app_of(&self, id: AppId) -> Option<usize> {
+        self.apps.iter().position(|app| app.id == id)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// May a newborn begin at once?
+    pub(super) fn grant(&mut self, head: &Head, steady_ms: i64) -> bool {
+        let Some(app) = self.app_of(head.app) else {
+            return false;
+        };
+        let name = (app, head.lane.clone());
+        let group = (app, head.api());
+        if !self.running
+            || self.lanes.holds(&name)
+            || !self.lanes.knows_all(app)
+            || !self.room(head)
+        {
+            return false;
+        }
+        if !self
+            .gate(group, head, steady_ms)
+            .is_ok_and(|passage| !passage.is_probe())
+        {
+            return false;
+        }
+        let ask = ask(app, head);
+        if self.pace.earliest(&ask, steady_ms) != Earliest::Now
+            || self.lanes.candidates(group, false).next().is_some()
+        {
+            return false;
+        }
+        let Some(hold) = self.pace.take(&ask, steady_ms) else {
+            return false;
+        };
+        self.lanes.occupy(name.clone(), head.seq);
+        self.fly(head.clone(), name, hold, Probe::default());
+        true
+    }
+
+    fn room(&self, head: &Head) -> bool {
+        let bytes = self.flight_bytes + u64::from(head.size);
+        self.flights.is_empty() || (self.flights.len() < FLIGHTS_MAX && bytes <= FLIGHT_BYTES_MAX)
+    }
+
+    fn fly(&mut self, head: Head, name: LaneName, hold: Hold, probe: Probe) {
+        self.flight_bytes += u64::from(head.size);
+        self.flights.insert(
+            head.seq,
+            Flight {
+                head,
+                name,
+                hold,
+                probe,
+            },
+        );
+    }
+
+    /// Those who go now: their lanes and windows are taken until `give_back` or `ended`.
+    pub(super) fn pick(&mut self, wall_ms: i64, steady_ms: i64) -> Vec<i64> {
+        self.lanes.wake(wall_ms, steady_ms);
+        let mut picked = Vec::new();
+        if !self.running {
+            return picked;
+        }
+        let groups = self.lanes.groups();
+        if groups.is_empty() {
+            return picked;
+        }
+        // Groups take turns, one slot each, so that no call starves another for places under way.
+        let mut open: Vec<Group> = groups
+            .iter()
+            .copied()
+            .cycle()
+            .skip(self.next_group % groups.len())
+            .take(groups.len())
+            .collect();
+        self.next_group = self.next_group.wrapping_add(1);
+        while !open.is_empty() {
+            open.retain(|group| match self.pick_one(*group, steady_ms) {
+                Some(seq) => {
+                    picked.push(seq);
+                    true
+                }
+                None => false,
+            });
+        }
+        picked
+    }
+
+    fn pick_one(&mut self, group: Group, steady_ms: i64) -> Option<i64> {
+        for _ in 0..LOOK_AT {
+            let closed = self.closed.get(&group).copied().unwrap_or_default();
+            if closed.all_ms > steady_ms {
+                return None;
+            }
+            let high_only = closed.low_ms > steady_ms;
+            let slot = self.lanes.candidates(group, high_only).next()?;
+            match self.try_slot(group, slot, steady_ms) {
+                Tried::Goes(seq) => return Some(seq),
+                Tried::LaneWaits(until_ms) => self.lanes.hold_back(slot, until_ms),
+                Tried::LowWaits => {}
+                Tried::GroupWaits => return None,
+            }
+        }
+        None
+    }
+
+    fn try_slot(&mut self, group: Group, slot: Slot, steady_ms: i64) -> Tried {
+        let Some(head) = self.lanes.head(slot).cloned() else {
+            return Tried::LaneWaits(steady_ms + LOOK_AGAIN_MS);
+        };
+        if !self.room(&head) {
+            return Tried::GroupWaits;
+        }
+        let (slot, head, probe) = match self.gate(group, &head, steady_ms) {
+            Ok(gate) if gate.is_probe() => match self.probe_candidate(group, slot, head) {
+                Some((slot, head)) => (slot, head, gate.probe),
+                None => return Tried::GroupWaits,
+            },
+            Ok(_) => (slot, head, Probe::default()),
+            Err(until_ms) => {
+                self.closed.entry(group).or_default().all_ms = until_ms;
+                return Tried::GroupWaits;
+            }
+        };
+        let ask = ask(group.0, &head);
+        match self.pace.earliest(&ask, steady_ms) {
+            Earliest::Now => {}
+            Earliest::At {
+                ms,
+                by: Blocker::Receiver | Blocker::Message,
+            } => return Tried::LaneWaits(ms.max(steady_ms + 1)),
+            Earliest::OnAnswer {
+                by: Blocker::Receiver | Blocker::Message,
+            } => return Tried::LaneWaits(steady_ms + LOOK_AGAIN_MS),
+            Earliest::At { ms, .. } => return self.close(group, ask.high, ms.max(steady_ms + 1)),
+            Earliest::OnAnswer { .. } => {
+                return self.close(group, ask.high, steady_ms + LOOK_AGAIN_MS);
+            }
+        }
+        let Some(hold) = self.pace.take(&ask, steady_ms) else {
+            return Tried::GroupWaits;
+        };
+        let Some(head) = self.lanes.begin(slot) else {
+            self.pace.refund(hold);
+            return Tried::GroupWaits;
+        };
+        self.start_probe(group, &head, probe, steady_ms);
+        let seq = head.seq;
+        self.fly(head.clone(), (group.0, head.lane), hold, probe);
+        Tried::Goes(seq)
+    }
+
+    /// A window of the whole call is full: `high` may still have the reserve.
+    fn close(&mut self, group: Group, high: bool, until_ms: i64) -> Tried {
+        let closed = self.closed.entry(group).or_default();
+        if high {
+            closed.all_ms = until_ms;
+            Tried::GroupWaits
+        } else {
+            closed.low_ms = until_ms;
+            Tried::LowWaits
+        }
+    }
+
+    /// A probe is a job that is unknown already, so that an outage leaves few more in doubt.
+    fn probe_candidate(&self, group: Group, slot: Slot, head: Head) -> Option<(Slot, Head)> {
+        match self.lanes.unknown_candidate(group) {
+            Some(slot) => Some((slot, self.lanes.head(slot)?.clone())),
+            None => Some((slot, head)),
+        }
+    }
+
+    fn gate(&mut self, group: Group, head: &Head, steady_ms: i64) -> Result<Passage, i64> {
+        let dup = is_dup(head);
+        let spot = self.spot(group);
+        let base = self.apps[group.0].base;
+        let mut probe = Probe::default();
+        let gates = [
+            (self.pauses.allows(spot, steady_ms), 0),
+            (
+                self.api_breakers
+                    .get_mut(&group)
+                    .map_or(Gate::Open, |breaker| breaker.allows(dup, steady_ms)),
+                1,
+            ),
+            (self.base_breakers[base].allows(dup, steady_ms), 2),
+        ];
+        for (gate, of) in gates {
+            match gate {
+                Gate::Open => {}
+                Gate::Probe => match of {
+                    0 => probe.pause = true,
+                    1 => probe.api = true,
+                    _ => probe.base = true,
+                },
+                Gate::Closed { until_ms } => {
+                    return Err(until_ms.clamp(steady_ms + 1, steady_ms + 1000));
+                }
+                Gate::AfterRead => return Err(steady_ms + API_PAUSE_MS),
+            }
+        }
+        Ok(Passage { probe })
+    }
+
+    fn spot(&self, group: Group) -> Spot {
+        Spot {
+            tenant: self.apps[group.0].tenant,
+            app: group.0,
+            api: group.1,
+        }
+    }
+
+    fn start_probe(&mut self, group: Group, head: &Head, probe: Probe, steady_ms: i64) {
+        let dup = is_dup(head);
+        if probe.pause {
+            self.pauses.probe_started(self.spot(group), steady_ms);
+        }
+        if probe.api
+            && let Some(breaker) = self.api_breakers.get_mut(&group)
+        {
+            breaker.probe_started(dup, steady_ms);
+        }
+        if probe.base {
+            self.base_breakers[self.apps[group.0].base].probe_started(dup, steady_ms);
+        }
+    }
+
+    /// Base URLs where a kind that cannot be repeated waits for a read to be answered.
+    pub(super) fn reads_wanted(&mut self, steady_ms: i64) -> Vec<usize> {
+        let groups = self.lanes.groups();
+        let mut apps = Vec::new();
+        for group in groups
+            .into_iter()
+            .filter(|group| group.1.endpoint().repeat == Repeat::Dup)
+        {
+            let base = self.apps[group.0].base;
+            let api = self
+                .api_breakers
+                .get_mut(&group)
+                .map_or(Gate::Open, |breaker| breaker.allows(true, steady_ms));
+            if api == Gate::AfterRead
+                || self.base_breakers[base].allows(true, steady_ms) == Gate::AfterRead
+            {
+                apps.push(group.0);
+            }
+        }
+        apps.sort_unstable();
+        apps.dedup();
+        apps
+    }
+
+    /// A read of the relay's own was answered on the base URL of `app`.
+    pub(super) fn read_ok(&mut self, app: usize) {
+        let base = self.apps[app].base;
+        self.base_breakers[base].read_ok();
+        for (group, breaker) in &mut self.api_breakers {
+            if self.apps[group.0].base == base {
+                breaker.read_ok();
+            }
+        }
+        self.closed.clear();
+    }
+
+    /// Marks that were not made, or were taken back: nothing left, lanes are read anew.
+    pub(super) fn give_back(&mut self, seqs: &[i64], steady_ms: i64) {
+        for seq in seqs {
+            let Some(flight) = self.flights.remove(seq) else {
+                continue;
+            };
+            self.flight_bytes -= u64::from(flight.head.size);
+            self.pace.refund(flight.hold);
+            let group = (flight.name.0, flight.head.api());
+            self.end_probe(group, flight.probe, BreakerEvent::None, steady_ms);
+            self.lanes.ended(&flight.name, *seq);
+        }
+    }
+
+    fn end_probe(&mut self, group: Group, probe: Probe, event: BreakerEvent, steady_ms: i64) {
+        let spot = self.spot(group);
+        if probe.pause && event == BreakerEvent::None {
+            self.pauses.probe_told_nothing(spot, steady_ms);
+        }
+        let breaker = self
+            .api_breakers
+            .entry(group)
+            .or_insert_with(Breaker::of_api);
+        let was_open = breaker.is_open();
+        breaker.ended(event, probe.api, steady_ms);
+        let base = &mut self.base_breakers[self.apps[group.0].base];
+        let base_was_open = base.is_open();
+        base.ended(event, probe.base, steady_ms);
+        self.pauses_changed |= was_open != breaker.is_open() || base_was_open != base.is_open();
+        if event == BreakerEvent::Ok {
+            self.closed.remove(&group);
+        }
+    }
+
+    /// An attempt ended: its windows close one length from now, and what it says concerns others.
+    pub(super) fn answered(&mut self, seq: i64, told: &Told<'_>, steady_ms: i64) {
+        let Some(flight) = self.flights.remove(&seq) else {
+            return;
+        };
+        self.flight_bytes -= u64::from(flight.head.size);
+        let group = (flight.name.0, flight.head.api());
+        let ask = ask(group.0, &flight.head);
+        if let Some((bucket, until_ms)) = told.judgement.bucket {
+            self.pace.limited(&ask, bucket, until_ms, steady_ms);
+        }
+        if let (Some(chat), Some(receiver)) = (told.chat, flight.head.receiver.as_deref()) {
+            self.pace.learn_chat(group.0, receiver, chat, steady_ms);
+        }
+        match told.refund {
+            true => self.pace.refund(flight.hold),
+            false => self.pace.answered(flight.hold, steady_ms),
+        }
+        self.tell_pauses(group, flight.probe, told, steady_ms);
+        self.end_probe(group, flight.probe, told.judgement.breaker, steady_ms);
+        if told.judgement.breaker == BreakerEvent::Ok && group.1.endpoint().repeat == Repeat::Read {
+            self.read_ok(group.0);
+        }
+        // Only an answer opens what was closed for want of slots.
+        if let Some(closed) = self.closed.get_mut(&group) {
+            closed.all_ms = closed.all_ms.min(steady_ms + LOOK_AGAIN_MS);
+        }
+    }
+
+    fn tell_pauses(&mut self, group: Group, probe: Probe, told: &Told<'_>, steady_ms: i64) {
+        let spot = self.spot(group);
+        match (told.judgement.pause, told.judgement.breaker) {
+            (Some((scope, code)), _) => {
+                if self
+                    .pauses
+                    .begin(spot, scope, (code, told.msg), probe.pause, steady_ms)
+                {
+                    tracing::warn!(app = self.apps[group.0].name, code, "stopped: {}", told.msg);
+                }
+                self.pauses_changed = true;
+                self.closed.clear();
+            }
+            (None, BreakerEvent::Ok) if told.judgement.bucket.is_none() => {
+                let lifted = self.pauses.lift(spot);
+                if !lifted.is_empty() {
+                    tracing::info!(app = self.apps[group.0].name, "going on");
+                    self.pauses_changed = true;
+                    self.closed.clear();
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// The job's result is on disk: its lane goes on.
+    pub(super) fn recorded(&mut self, app: AppId, lane: &str, seq: i64) {
+        if let Some(app) = self.app_of(app) {
+            self.lanes.ended(&(app, lane.into()), seq);
+        }
+    }
+
+    /// When something may change by time alone, steady ms from now.
+    pub(super) fn next_ms(&mut self, wall_ms: i64, steady_ms: i64) -> i64 {
+        let (wall, steady) = self.lanes.next_wake();
+        let lanes = [wall.map(|ms| ms - wall_ms), steady.map(|ms| ms - steady_ms)];
+        let closed = self
+            .closed
+            .values()
+            .flat_map(|closed| [closed.all_ms, closed.low_ms])
+            .filter(|ms| *ms > steady_ms)
+            .map(|ms| Some(ms - steady_ms));
+        lanes
+            .into_iter()
+            .chain(closed)
+            .flatten()
+            .min()
+            .unwrap_or(1000)
+            .clamp(1, 1000)
+    }
+
+    pub(super) fn prune(&mut self, steady_ms: i64) {
+        self.pace.prune(steady_ms);
+        self.closed
+            .retain(|_, closed| closed.all_ms.max(closed.low_ms) > steady_ms);
+    }
+
+    /// What is stopped, for those who look.
+    pub(super) fn stops(&self, wall_ms: i64, steady_ms: i64) -> Vec<crate::store::Pause> {
+        let mut list = Vec::new();
+        let wall = |steady: i64| wall_ms - (steady_ms - steady);
+        for view in self.pauses.iter() {
+            let apps: Vec<usize> = match view.scope {
+                PauseKey::Tenant(tenant) => (0..self.apps.len())
+                    .filter(|at| self.apps[*at].tenant == tenant)
+                    .collect(),
+                PauseKey::App(app) | PauseKey::AppApi(app, _) => vec![app],
+            };
+            let api = if let PauseKey::AppApi(_, api) = view.scope {
+                api.name()
+            } else {
+                ""
+            };
+            for app in apps {
+                list.push(stop(
+                    &self.apps[app].name,
+                    api,
+                    Some(view.code),
+                    view.msg,
+                    wall(view.since_ms),
+                    Some(wall(view.next_probe_ms)),
+                ));
+            }
+        }
+        for ((app, api), _) in self
+            .api_breakers
+            .iter()
+            .filter(|(_, breaker)| breaker.is_open())
+        {
+            list.push(stop(
+                &self.apps[*app].name,
+                api.name(),
+                None,
+                "Feishu's answers to this call are lost; it is probed",
+                wall_ms,
+                None,
+            ));
+        }
+        for app in self
+            .apps
+            .iter()
+            .filter(|app| self.base_breakers[app.base].is_open())
+        {
+            list.push(stop(
+                &app.name,
+                "",
+                None,
+                "Feishu cannot be reached; it is probed",
+                wall_ms,
+                None,
+            ));
+        }
+        list.sort_by(|a, b| (&a.app, &a.api).cmp(&(&b.app, &b.api)));
+        list
+    }
+}
+
+fn stop(
+    app: &str,
+    api: &str,
+    code: Option<i64>,
+    reason: &str,
+    since_ms: i64,
+    probe_ms: Option<i64>,
+) -> crate::store::Pause {
+    crate::store::Pause {
+        app: app.to_owned(),
+        lane: String::new(),
+        api: api.to_owned(),
+        by_hand: false,
+        code: code.filter(|code| *code != 0),
+        reason: reason.to_owned(),
+        since_ms,
+        probe_ms,
+    }
+}
+
+/// What trying a lane came to.
+enum Tried {
+    Goes(i64),
+    LaneWaits(i64),
+    LowWaits,
+    GroupWaits,
+}
+
+/// A call may pass; as whose probe.
+#[derive(Clone, Copy, Debug)]
+struct Passage {
+    probe: Probe,
+}
+
+impl Passage {
+    fn is_probe(self) -> bool {
+        self.probe.pause || self.probe.api || self.probe.base
+    }
+}
+
+fn is_dup(head: &Head) -> bool {
+    head.api().endpoint().repeat == Repeat::Dup
+}
+
+fn ask<'a>(app: usize, head: &'a Head) -> Ask<'a> {
+    Ask {
+        app,
+        api: head.api(),
+        receiver: head.receiver.as_deref().or(head.message.as_deref()),
+        message: head.message.as_deref(),
+        high: head.priority == crate::job::Priority::High,
+        weight: if head.kind == Kind::BatchSend {
+            head.weight
+        } else {
+            1
+        },
+    }
+}

@@ -1,0 +1,566 @@
+//! The bounded window of lane heads: one job a lane, picked in O(log n) whatever the backlog.
+//!
+//! The table is the truth; this is what was read of it. A lane is here at most once: ready, waiting
+//! for its time, or busy. Lanes that did not fit are found again by walking the table lane after
+//! lane (`Ring`); while any may be missing, nothing may be concluded from a lane's absence.
+//! Pure: times come in. Not here: windows, pauses and breakers (`core`), reading the table (`run`).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use feishu_im::Api;
+
+use crate::job::{Head, Priority};
+use crate::store::{Cursor, LaneHead};
+
+/// Lanes held at once; a few hundred bytes each.
+pub(super) const WINDOW: usize = 4096;
+/// Of eight slots one goes to the oldest job of a lower priority.
+const SLOTS: u32 = 8;
+/// A retry is never further off than this, however the clocks were set.
+const RETRY_MAX_MS: i64 = 10 * 60_000;
+/// Ranks of the table: tried, high, normal, low.
+pub(super) const RANKS: usize = 4;
+
+/// An app's place in the config, and a lane of it.
+pub(super) type LaneName = (usize, Box<str>);
+/// Calls that share windows.
+pub(super) type Group = (usize, Api);
+/// A lane's place in the window.
+pub(super) type Slot = u32;
+
+#[derive(Debug)]
+struct Lane {
+    name: LaneName,
+    place: Place,
+    /// When it was served last, or came in: the smaller goes first.
+    order: u64,
+    /// How often it was served since a lower priority was.
+    served: u32,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In the set of its group.
+    Ready { head: Head, other: Option<Head> },
+    /// In the set of times: not before that wall-clock or steady time.
+    Waiting {
+        head: Head,
+        other: Option<Head>,
+        until: Until,
+    },
+    /// Its job is being marked or sent; whoever came in meanwhile is read afterwards.
+    Busy { seq: i64 },
+    /// Its next job is being read.
+    Reading,
+}
+
+/// A time on one of the two clocks, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Until {
+    /// A job's own time.
+    Wall(i64),
+    /// A window's.
+    Steady(i64),
+}
+
+/// A walk over the lanes of one app and rank.
+#[derive(Debug, Default)]
+struct Ring {
+    cursor: Cursor,
+    /// Every lane was seen, and none was left out since.
+    complete: bool,
+    /// A lane was left out since the walk began: walk again.
+    missed: bool,
+    /// A read is under way, and these lanes changed meanwhile.
+    reading: bool,
+    stale: HashSet<Box<str>>,
+}
+
+/// The next piece of a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Walk {
+    pub(super) app: usize,
+    pub(super) rank: i64,
+    pub(super) cursor: Cursor,
+    pub(super) limit: u32,
+}
+
+/// Lanes, and who of them may go.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: HashMap<Slot, Lane>,
+    names: HashMap<LaneName, Slot>,
+    next_slot: Slot,
+    next_order: u64,
+    ready: HashMap<Group, [BTreeSet<(u64, Slot)>; 3]>,
+    slots: HashMap<Group, u32>,
+    by_wall: BTreeSet<(i64, Slot)>,
+    by_steady: BTreeSet<(i64, Slot)>,
+    rings: Vec<[Ring; RANKS]>,
+    /// Lanes whose next job must be read.
+    to_read: Vec<LaneName>,
+}
+
+fn priority_index(priority: Priority) -> usize {
+    match priority {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
+fn rank_index(head: &Head) -> usize {
+    if head.tried {
+        0
+    } else {
+        usize::try_from(head.priority.rank()).unwrap_or(2)
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(apps: usize) -> Lanes {
+        let rings = (0..apps).map(|_| Default::default()).collect();
+        Lanes {
+            rings,
+            ..Lanes::default()
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Is every lane of this app that has a job here? Then a lane that is not here has none.
+    pub(super) fn knows_all(&self, app: usize) -> bool {
+        self.rings[app]
+            .iter()
+            .all(|ring| ring.complete && !ring.reading)
+    }
+
+    pub(super) fn holds(&self, name: &LaneName) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Groups that have a lane ready.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = self
+            .ready
+            .iter()
+            .filter(|(_, sets)| sets.iter().any(|set| !set.is_empty()))
+            .map(|(group, _)| *group)
+            .collect();
+        groups.sort_unstable();
+        groups
+    }
+
+    /// A job went into its lane.
+    pub(super) fn stood(&mut self, app: usize, head: Head, wall_ms: i64) {
+        let name = (app, head.lane.clone());
+        let Some(slot) = self.names.get(&name).copied() else {
+            let room = self.len() < WINDOW || head.priority == Priority::High;
+            if self.knows_all(app) && room {
+                self.put(name, head, None, wall_ms);
+            } else {
+                self.leave_out(app, &head);
+            }
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(&slot) else {
+            return;
+        };
+        let better = match &lane.place {
+            Place::Ready { head: first, .. } | Place::Waiting { head: first, .. } => {
+                head.order() < first.order() && head.seq != first.seq
+            }
+            Place::Busy { .. } | Place::Reading => false,
+        };
+        // The one that gives way is found again behind it.
+        if better {
+            self.unlink(slot);
+            self.put_at(slot, head, None, wall_ms);
+        } else if let Place::Ready { head: first, other }
+        | Place::Waiting {
+            head: first, other, ..
+        } = &mut lane.place
+            && other.is_none()
+            && head.order() > first.order()
+            && head.priority != first.priority
+        {
+            *other = Some(head);
+        } else if matches!(lane.place, Place::Reading) {
+            // What is being read may be older than this: read once more.
+            self.to_read.push(name);
+        }
+    }
+
+    fn leave_out(&mut self, app: usize, head: &Head) {
+        let ring = &mut self.rings[app][rank_index(head)];
+        ring.complete = false;
+        ring.missed = true;
+        if ring.reading {
+            ring.stale.insert(head.lane.clone());
+        }
+    }
+
+    /// A newborn begins at once in a lane of its own.
+    pub(super) fn occupy(&mut self, name: LaneName, seq: i64) -> Slot {
+        let slot = self.slot(name);
+        self.place(slot, Place::Busy { seq });
+        slot
+    }
+
+    fn slot(&mut self, name: LaneName) -> Slot {
+        if let Some(slot) = self.names.get(&name) {
+            return *slot;
+        }
+        while self.lanes.contains_key(&self.next_slot) {
+            self.next_slot = self.next_slot.wrapping_add(1);
+        }
+        let slot = self.next_slot;
+        self.next_slot = self.next_slot.wrapping_add(1);
+        self.next_order += 1;
+        self.names.insert(name.clone(), slot);
+        self.lanes.insert(
+            slot,
+            Lane {
+                name,
+                place: Place::Reading,
+                order: self.next_order,
+                served: 0,
+            },
+        );
+        slot
+    }
+
+    fn place(&mut self, slot: Slot, place: Place) {
+        if let Some(lane) = self.lanes.get_mut(&slot) {
+            lane.place = place;
+        }
+    }
+
+    fn put(&mut self, name: LaneName, head: Head, other: Option<Head>, wall_ms: i64) {
+        let slot = self.slot(name);
+        self.put_at(slot, head, other, wall_ms);
+    }
+
+    fn put_at(&mut self, slot: Slot, head: Head, other: Option<Head>, wall_ms: i64) {
+        let due = if head.tried {
+            head.due_ms.min(wall_ms + RETRY_MAX_MS)
+        } else {
+            head.due_ms
+        };
+        if due > wall_ms {
+            self.by_wall.insert((due, slot));
+            return self.place(
+                slot,
+                Place::Waiting {
+                    head,
+                    other,
+                    until: Until::Wall(due),
+                },
+            );
+        }
+        let Some(lane) = self.lanes.get(&slot) else {
+            return;
+        };
+        let group = (lane.name.0, head.api());
+        self.ready.entry(group).or_default()[priority_index(head.priority)]
+            .insert((lane.order, slot));
+        self.place(slot, Place::Ready { head, other });
+    }
+
+    /// Takes a lane out of the set it stands in.
+    fn unlink(&mut self, slot: Slot) {
+        let Some(lane) = self.lanes.get(&slot) else {
+            return;
+        };
+        match &lane.place {
+            Place::Ready { head, .. } => {
+                let group = (lane.name.0, head.api());
+                if let Some(sets) = self.ready.get_mut(&group) {
+                    sets[priority_index(head.priority)].remove(&(lane.order, slot));
+                }
+            }
+            Place::Waiting {
+                until: Until::Wall(ms),
+                ..
+            } => drop(self.by_wall.remove(&(*ms, slot))),
+            Place::Waiting {
+                until: Until::Steady(ms),
+                ..
+            } => drop(self.by_steady.remove(&(*ms, slot))),
+            Place::Busy { .. } | Place::Reading => {}
+        }
+    }
+
+    /// Lanes whose time has come are ready.
+    pub(super) fn wake(&mut self, wall_ms: i64, steady_ms: i64) {
+        while let Some(&(ms, slot)) = self.by_wall.first().filter(|(ms, _)| *ms <= wall_ms) {
+            self.by_wall.remove(&(ms, slot));
+            self.ready_again(slot, wall_ms);
+        }
+        while let Some(&(ms, slot)) = self.by_steady.first().filter(|(ms, _)| *ms <= steady_ms) {
+            self.by_steady.remove(&(ms, slot));
+            self.ready_again(slot, wall_ms);
+        }
+    }
+
+    fn ready_again(&mut self, slot: Slot, wall_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&slot) else {
+            return;
+        };
+        if let Place::Waiting { head, other, .. } =
+            std::mem::replace(&mut lane.place, Place::Reading)
+        {
+            let head = Head {
+                due_ms: head.due_ms.min(wall_ms),
+                ..head
+            };
+            self.put_at(slot, head, other, wall_ms);
+        }
+    }
+
+    /// When the next lane may become ready: (wall, steady), milliseconds.
+    pub(super) fn next_wake(&self) -> (Option<i64>, Option<i64>) {
+        (
+            self.by_wall.first().map(|(ms, _)| *ms),
+            self.by_steady.first().map(|(ms, _)| *ms),
+        )
+    }
+
+    /// The lanes of a group in the order in which they may go, best first. `high_only`: only what
+    /// may use the reserve. The order of priorities turns around on every eighth slot.
+    pub(super) fn candidates(
+        &self,
+        group: Group,
+        high_only: bool,
+    ) -> impl Iterator<Item = Slot> + '_ {
+        let turn = self
+            .slots
+            .get(&group)
+            .is_some_and(|slots| slots % SLOTS == SLOTS - 1);
+        let sets = self.ready.get(&group);
+        let priorities: &'static [usize] = match (high_only, turn) {
+            (true, _) => &[0],
+            (false, false) => &[0, 1, 2],
+            (false, true) => &[2, 1, 0],
+        };
+        priorities.iter().flat_map(move |at| {
+            sets.into_iter()
+                .flat_map(move |sets| sets[*at].iter().map(|(_, slot)| *slot))
+        })
+    }
+
+    /// A candidate that was already tried with an unknown outcome: it may probe.
+    pub(super) fn unknown_candidate(&self, group: Group) -> Option<Slot> {
+        self.candidates(group, false)
+            .take(64)
+            .find(|slot| self.head(*slot).is_some_and(|head| head.unknown.is_some()))
+    }
+
+    /// The job that the lane would send now: its head, or on its eighth slot the oldest lower one.
+    pub(super) fn head(&self, slot: Slot) -> Option<&Head> {
+        let lane = self.lanes.get(&slot)?;
+        match &lane.place {
+            Place::Ready { head, other } => match other {
+                Some(other)
+                    if !head.tried
+                        && lane.served % SLOTS == SLOTS - 1
+                        && other.api() == head.api() =>
+                {
+                    Some(other)
+                }
+                _ => Some(head),
+            },
+            Place::Waiting { .. } | Place::Busy { .. } | Place::Reading => None,
+        }
+    }
+
+    /// The lane's job goes: it is busy until `ended`.
+    pub(super) fn begin(&mut self, slot: Slot) -> Option<Head> {
+        let head = self.head(slot)?.clone();
+        self.unlink(slot);
+        self.next_order += 1;
+        let lane = self.lanes.get_mut(&slot)?;
+        lane.order = self.next_order;
+        lane.served = lane.served.wrapping_add(1);
+        lane.place = Place::Busy { seq: head.seq };
+        let group = (lane.name.0, head.api());
+        *self.slots.entry(group).or_default() += 1;
+        Some(head)
+    }
+
+    /// The lane waits for a window of its own.
+    pub(super) fn hold_back(&mut self, slot: Slot, until_ms: i64) {
+        self.unlink(slot);
+        let Some(lane) = self.lanes.get_mut(&slot) else {
+            return;
+        };
+        match std::mem::replace(&mut lane.place, Place::Reading) {
+            Place::Ready { head, other } => {
+                lane.place = Place::Waiting {
+                    head,
+                    other,
+                    until: Until::Steady(until_ms),
+                };
+                self.by_steady.insert((until_ms, slot));
+            }
+            place @ (Place::Waiting { .. } | Place::Busy { .. } | Place::Reading) => {
+                lane.place = place
+            }
+        }
+    }
+
+    /// The job of that lane is recorded: its next one must be read, unless other lanes wait for room.
+    pub(super) fn ended(&mut self, name: &LaneName, seq: i64) {
+        let Some(slot) = self.names.get(name).copied() else {
+            return;
+        };
+        if !matches!(self.lanes.get(&slot), Some(Lane { place: Place::Busy { seq: busy }, .. }) if *busy == seq)
+        {
+            return;
+        }
+        // With more lanes than room, one that was served makes place and is found again on the next walk.
+        if self.len() >= WINDOW && !self.knows_all(name.0) {
+            self.forget(name);
+            for ring in &mut self.rings[name.0] {
+                ring.missed = true;
+                ring.complete = false;
+                if ring.reading {
+                    ring.stale.insert(name.1.clone());
+                }
+            }
+            return;
+        }
+        self.place(slot, Place::Reading);
+        self.to_read.push(name.clone());
+    }
+
+    fn forget(&mut self, name: &LaneName) {
+        if let Some(slot) = self.names.remove(name) {
+            self.unlink(slot);
+            self.lanes.remove(&slot);
+        }
+    }
+
+    /// Lanes whose next job must be read now.
+    pub(super) fn take_reads(&mut self) -> Vec<LaneName> {
+        let mut names = std::mem::take(&mut self.to_read);
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What was read of a lane that had asked for it.
+    pub(super) fn read(&mut self, app: usize, lane: LaneHead, wall_ms: i64) {
+        let name = (app, lane.lane);
+        let Some(slot) = self.names.get(&name).copied() else {
+            return;
+        };
+        if !matches!(
+            self.lanes.get(&slot),
+            Some(Lane {
+                place: Place::Reading,
+                ..
+            })
+        ) {
+            return;
+        }
+        // Somebody came in while this was being read: the answer to the next read decides.
+        if self.to_read.contains(&name) {
+            return;
+        }
+        match lane.head {
+            None => self.forget(&name),
+            Some(head) => self.put_at(slot, head, lane.other, wall_ms),
+        }
+    }
+
+    /// Those lanes could not be read: they are asked for again.
+    pub(super) fn read_failed(&mut self, names: Vec<LaneName>) {
+        self.to_read.extend(names);
+    }
+
+    /// The next piece of a walk that is worth reading; high first.
+    pub(super) fn next_walk(&mut self, limit: u32) -> Option<Walk> {
+        let room = self.len() < WINDOW - WINDOW / 4;
+        let reading = self.rings.iter().flatten().any(|ring| ring.reading);
+        if reading {
+            return None;
+        }
+        for rank in [1, 0, 2, 3] {
+            for (app, rings) in self.rings.iter_mut().enumerate() {
+                let ring = &mut rings[rank];
+                if !ring.complete && (room || rank <= 1) {
+                    ring.reading = true;
+                    ring.stale.clear();
+                    return Some(Walk {
+                        app,
+                        rank: rank as i64,
+                        cursor: ring.cursor.clone(),
+                        limit,
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// What a piece of a walk found.
+    pub(super) fn walked(&mut self, walk: &Walk, found: Vec<LaneHead>, wall_ms: i64) {
+        let rank = usize::try_from(walk.rank).unwrap_or(2);
+        let end = found.len() < walk.limit as usize;
+        let ring = &mut self.rings[walk.app][rank];
+        ring.reading = false;
+        let stale = std::mem::take(&mut ring.stale);
+        match found.last() {
+            Some(last) if !end => ring.cursor = Cursor(last.lane.to_string()),
+            _ => {
+                ring.cursor = Cursor::default();
+                ring.complete = !ring.missed;
+                ring.missed = false;
+            }
+        }
+        for lane in found {
+            let name = (walk.app, lane.lane);
+            if self.holds(&name) {
+                continue;
+            }
+            let full = self.len() >= WINDOW + if rank == 1 { WINDOW / 4 } else { 0 };
+            match lane.head {
+                Some(head) if !full && !stale.contains(&name.1) => {
+                    self.put(name, head, lane.other, wall_ms)
+                }
+                Some(_) => {
+                    let ring = &mut self.rings[walk.app][rank];
+                    ring.missed = true;
+                    ring.complete = false;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A walk could not be read.
+    pub(super) fn walk_failed(&mut self, walk: &Walk) {
+        let rank = usize::try_from(walk.rank).unwrap_or(2);
+        self.rings[walk.app][rank].reading = false;
+    }
+
+    /// The lanes that wait longest, longest first.
+    pub(super) fn longest(&self, most: usize) -> Vec<(usize, Box<str>, i64)> {
+        let mut list: Vec<(usize, Box<str>, i64)> = self
+            .lanes
+            .values()
+            .filter_map(|lane| match &lane.place {
+                Place::Ready { head, .. } | Place::Waiting { head, .. } => {
+                    Some((lane.name.0, lane.name.1.clone(), head.due_ms))
+                }
+                Place::Busy { .. } | Place::Reading => None,
+            })
+            .collect();
+        list.sort_by_key(|(_, _, due)| *due);
+        list.truncate(most);
+        list
+    }
+}

@@ -1,0 +1,258 @@
+//! From a marked job to the one call of its attempt, and from the answer to what is kept of it.
+//!
+//! Deterministic: the same job gives the same bytes at every attempt, because Feishu's `uuid` only
+//! removes a double of the same request.
+
+use std::path::PathBuf;
+
+use feishu_im::answers::{BatchSent, Message, Messages, Progress, UploadedImage};
+use feishu_im::op::{self, ImageType, UrgentWay};
+use feishu_im::{
+    Api, BatchContent, BatchLists, CONTENT_KEYS, Content, FileSource, IdType, Reply, Request,
+};
+use serde_json::{Map, Value};
+
+use crate::job::{Kind, Marked};
+
+/// The job cannot be made into a call: its stored form does not fit this binary.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored job cannot be sent: {0}")]
+pub(super) struct Misfit(String);
+
+/// What is kept of an answer that says `done`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) receipt: Option<String>,
+    pub(super) message_id: Option<String>,
+    pub(super) chat: Option<String>,
+}
+
+/// Args and what other jobs made, read once.
+struct Words {
+    args: Map<String, Value>,
+    resolved: Map<String, Value>,
+    part: Map<String, Value>,
+}
+
+impl Words {
+    fn of(marked: &Marked) -> Result<Words, Misfit> {
+        let object = |text: &str| {
+            serde_json::from_str::<Map<String, Value>>(text)
+                .map_err(|error| Misfit(error.to_string()))
+        };
+        Ok(Words {
+            args: object(&marked.args)?,
+            resolved: marked
+                .resolved
+                .as_deref()
+                .map(object)
+                .transpose()?
+                .unwrap_or_default(),
+            part: marked
+                .part
+                .as_ref()
+                .map(|part| object(&part.args))
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<&str, Misfit> {
+        let found = [&self.part, &self.resolved, &self.args]
+            .into_iter()
+            .find_map(|map| map.get(name))
+            .and_then(Value::as_str);
+        found.ok_or_else(|| Misfit(format!("it has no {name:?}")))
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let value = self.part.get(name).or_else(|| self.args.get(name));
+        value
+            .and_then(Value::as_array)
+            .map(|list| {
+                list.iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    fn id_type(&self, name: &str) -> Result<IdType, Misfit> {
+        IdType::from_name(self.text(name)?).ok_or_else(|| Misfit(format!("{name:?} is unknown")))
+    }
+
+    /// The content's args, with the key of an image that another job brought.
+    fn content(&self) -> Map<String, Value> {
+        let mut content: Map<String, Value> = self
+            .args
+            .iter()
+            .filter(|(name, _)| CONTENT_KEYS.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if let Some(key) = self.resolved.get("image") {
+            content.insert("image".into(), key.clone());
+        }
+        content
+    }
+}
+
+/// The call of this attempt. `upload`: where the bytes of a hash are.
+///
+/// # Errors
+/// The stored job cannot be made into a call; it was checked at the door, so this is a fault of ours.
+pub(super) fn request(
+    marked: &Marked,
+    upload: impl Fn(&str) -> PathBuf,
+) -> Result<Request, Misfit> {
+    let words = Words::of(marked)?;
+    let urgent = |way| -> Result<Request, Misfit> {
+        let request = op::Urgent {
+            way,
+            message_id: words.text("message")?,
+            user_id_type: words.id_type("user_id_type")?,
+            user_id_list: &words.list("users"),
+        };
+        Ok(request.request())
+    };
+    Ok(match (marked.head.kind, marked.head.verify) {
+        (Kind::Send, _) => send(marked, &words)?,
+        (Kind::BatchSend, _) => batch_send(&words)?,
+        (Kind::UrgentApp, _) => urgent(UrgentWay::App)?,
+        (Kind::UrgentSms, _) => urgent(UrgentWay::Sms)?,
+        (Kind::UrgentPhone, _) => urgent(UrgentWay::Phone)?,
+        (Kind::Pin, _) => op::Pin {
+            message_id: words.text("message")?,
+        }
+        .request(),
+        (Kind::Unpin, _) => op::Unpin {
+            message_id: words.text("message")?,
+        }
+        .request(),
+        (Kind::Recall, false) => op::Recall {
+            message_id: words.text("message")?,
+        }
+        .request(),
+        (Kind::Recall, true) => op::GetMessage {
+            message_id: words.text("message")?,
+            user_card_content: false,
+        }
+        .request(),
+        (Kind::BatchRecall, false) => op::BatchRecall {
+            batch_message_id: words.text("batch")?,
+        }
+        .request(),
+        (Kind::BatchRecall, true) | (Kind::BatchProgress, _) => op::BatchProgress {
+            batch_message_id: words.text("batch")?,
+        }
+        .request(),
+        (Kind::UploadImage, _) => {
+            let image_type = if words.text("image_type")? == "avatar" {
+                ImageType::Avatar
+            } else {
+                ImageType::Message
+            };
+            op::UploadImage {
+                image_type,
+                file_name: words.text("file_name")?,
+                image: &FileSource::Path(upload(words.text("sha256")?)),
+            }
+            .request()
+        }
+    })
+}
+
+fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
+    let content = Content::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let uuid = marked.id.hex();
+    let send = op::SendMessage {
+        receive_id_type: words.id_type("to_type")?,
+        receive_id: words.text("to")?,
+        msg_type: &content.msg_type,
+        content: &content.content,
+        uuid: &uuid,
+    };
+    Ok(send.request())
+}
+
+fn batch_send(words: &Words) -> Result<Request, Misfit> {
+    let content = BatchContent::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let [departments, open_ids, user_ids, union_ids] =
+        ["department_ids", "open_ids", "user_ids", "union_ids"].map(|name| words.list(name));
+    let lists = BatchLists {
+        department_ids: &departments,
+        open_ids: &open_ids,
+        user_ids: &user_ids,
+        union_ids: &union_ids,
+    };
+    Ok(op::BatchSend {
+        content: &content,
+        lists,
+    }
+    .request())
+}
+
+fn misfit(flaws: &[feishu_im::Flaw]) -> Misfit {
+    Misfit(flaws.first().map_or_else(String::new, |flaw| {
+        format!("{} {}", flaw.pointer, flaw.detail)
+    }))
+}
+
+/// What is kept of an answer with code 0. `None`: it lacks the id that the call makes, so nobody
+/// knows whether it did.
+pub(super) fn kept(api: Api, reply: &Reply) -> Option<Kept> {
+    let receipt = reply
+        .data
+        .as_ref()
+        .map(|data| data.get().to_owned())
+        .filter(|data| data.trim_start().starts_with('{'));
+    let (message_id, chat) = match api {
+        Api::SendMessage => {
+            let message: Message = reply.data().ok()?;
+            (
+                Some(message.message_id).filter(|id| !id.is_empty()),
+                message.chat_id,
+            )
+        }
+        Api::BatchSend => {
+            let sent: BatchSent = reply.data().ok()?;
+            (Some(sent.message_id).filter(|id| !id.is_empty()), None)
+        }
+        Api::UploadImage => {
+            let image: UploadedImage = reply.data().ok()?;
+            return (!image.image_key.is_empty()).then_some(Kept {
+                receipt,
+                ..Kept::default()
+            });
+        }
+        _ => {
+            return Some(Kept {
+                receipt,
+                ..Kept::default()
+            });
+        }
+    };
+    message_id.map(|id| Kept {
+        receipt,
+        message_id: Some(id),
+        chat,
+    })
+}
+
+/// What a look at an earlier attempt shows: did it happen? `None`: the answer does not say.
+pub(super) fn verified(api: Api, reply: &Reply) -> Option<bool> {
+    match api {
+        // A recalled message comes as deleted, as an empty list, or as one of these codes.
+        // Source: feishu/endpoints.md, section 2.13.
+        Api::GetMessage if matches!(reply.code, 230_011 | 230_110) => Some(true),
+        Api::GetMessage if reply.code == 0 => {
+            let found: Messages = reply.data().ok()?;
+            Some(found.items.iter().all(|message| message.deleted))
+        }
+        Api::BatchProgress if reply.code == 0 => reply
+            .data::<Progress>()
+            .ok()
+            .map(|progress| progress.recall.recall),
+        _ => None,
+    }
+}

@@ -1,0 +1,603 @@
+//! The loop: who goes now is marked, then sent; what came of it is recorded; then the lane goes on.
+//!
+//! Everything that waits (the store, Feishu) is a task that reports back; the loop itself waits only
+//! for reports, for time, and for the stop. While the store cannot write, results are kept and
+//! offered again; nothing is marked, so nothing is sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use feishu_im::{Client, op};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::dispatch::attempt::{self, Ended, Means};
+use crate::dispatch::core::{AppPlace, Core, Told};
+use crate::dispatch::lanes::{LaneName, Walk};
+use crate::dispatch::pace::Limits;
+use crate::job::{AppId, Head, Marked, Permit};
+use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
+
+/// Lanes in one piece of a walk.
+const WALK: u32 = 256;
+/// Results in one request to the store.
+const RESULTS: usize = 256;
+/// How long the store is left alone after it could not write.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// Windows look back so far at a start: one minute, and the longest time-out.
+const LOOK_BACK: Duration = Duration::from_secs(61);
+/// Between two reads of the relay's own that look whether Feishu is back.
+const READ_GAP_MS: i64 = 1_000;
+/// Lanes shown in status.
+const LANES_SHOWN: usize = 100;
+
+/// One app and the way to it.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    /// As the store numbers it.
+    pub(crate) id: AppId,
+    pub(crate) name: String,
+    pub(crate) tenant: String,
+    pub(crate) base_url: String,
+    /// Calls a minute and a second, and to one receiver; 0 = off.
+    pub(crate) limits: [u32; 4],
+    pub(crate) timeout: Duration,
+    pub(crate) client: Client,
+}
+
+/// The dispatcher: a `Permit` for the store, and a loop.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    core: Mutex<Core>,
+    clock: Clock,
+    wake: Notify,
+    newborn: mpsc::UnboundedSender<Vec<Marked>>,
+}
+
+/// What a task reports.
+#[derive(Debug)]
+enum Report {
+    Marked {
+        asked: Vec<i64>,
+        marked: Result<Vec<Marked>, StoreError>,
+    },
+    Ended(Box<Ended>),
+    Recorded(Arc<[Finish]>, Result<(), StoreError>),
+    Walked(Walk, Result<Vec<LaneHead>, StoreError>),
+    Read(Vec<LaneName>, Result<Vec<LaneHead>, StoreError>),
+    Swept(Result<bool, StoreError>),
+    Shown(Result<(), StoreError>),
+    Looked(usize, bool),
+}
+
+impl Permit for Dispatcher {
+    fn grant(&self, head: &Head) -> bool {
+        self.core().grant(head, self.clock.steady_ms())
+    }
+
+    fn withdraw(&self, heads: &[Head]) {
+        let seqs: Vec<i64> = heads.iter().map(|head| head.seq).collect();
+        self.core().give_back(&seqs, self.clock.steady_ms());
+        self.wake.notify_one();
+    }
+
+    fn born(&self, marked: Vec<Marked>) {
+        // Bounded by what `grant` allows under way. A loop that has ended leaves them marked: unknown
+        // at the next start, like any mark without a result.
+        if self.newborn.send(marked).is_err() {
+            tracing::warn!("jobs were born while the dispatcher ended");
+        }
+    }
+
+    fn stood(&self, heads: Vec<Head>) {
+        let wall_ms = self.clock.wall_ms();
+        let mut core = self.core();
+        for head in heads {
+            if let Some(app) = core.app_of(head.app) {
+                core.lanes.stood(app, head, wall_ms);
+            }
+        }
+        drop(core);
+        self.wake.notify_one();
+    }
+}
+
+impl Dispatcher {
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the loop works with.
+struct Loop {
+    dispatcher: Arc<Dispatcher>,
+    store: Store,
+    clock: Clock,
+    apps: Vec<App>,
+    reports: mpsc::UnboundedSender<Report>,
+    tasks: JoinSet<()>,
+    /// Attempts ended, not yet on disk.
+    results: Vec<Finish>,
+    recording: bool,
+    sweeping: bool,
+    swept_ms: i64,
+    showing: bool,
+    looked_ms: HashMap<usize, i64>,
+    store_back_ms: i64,
+    stopping: bool,
+}
+
+impl Dispatcher {
+    /// Judges what an earlier process left, then hands out jobs until `stop`; then waits at most
+    /// `drain` for attempts under way, and for the disk.
+    ///
+    /// Returns the dispatcher, for the store, and the loop.
+    pub(crate) fn new(
+        apps: Vec<App>,
+        store: Store,
+        clock: Clock,
+    ) -> (
+        Arc<Dispatcher>,
+        impl Future<Output = ()> + Send,
+        CancellationToken,
+    ) {
+        let (newborn, births) = mpsc::unbounded_channel();
+        let core = Mutex::new(Core::new(places(&apps)));
+        let dispatcher = Arc::new(Dispatcher {
+            core,
+            clock: clock.clone(),
+            wake: Notify::new(),
+            newborn,
+        });
+        let stop = CancellationToken::new();
+        let work = work(
+            Arc::clone(&dispatcher),
+            apps,
+            store,
+            clock,
+            births,
+            stop.clone(),
+        );
+        (dispatcher, work, stop)
+    }
+}
+
+fn places(apps: &[App]) -> Vec<AppPlace> {
+    let number = |list: &mut Vec<String>, name: &str| match list.iter().position(|one| one == name)
+    {
+        Some(at) => at,
+        None => {
+            list.push(name.to_owned());
+            list.len() - 1
+        }
+    };
+    let (mut tenants, mut bases) = (Vec::new(), Vec::new());
+    apps.iter()
+        .map(|app| {
+            let [app_minute, app_second, chat_second, user_second] = app.limits;
+            AppPlace {
+                id: app.id,
+                name: app.name.clone(),
+                tenant: number(&mut tenants, &app.tenant),
+                base: number(&mut bases, &app.base_url),
+                limits: Limits {
+                    app_minute,
+                    app_second,
+                    chat_second,
+                    user_second,
+                },
+            }
+        })
+        .collect()
+}
+
+async fn work(
+    dispatcher: Arc<Dispatcher>,
+    apps: Vec<App>,
+    store: Store,
+    clock: Clock,
+    mut births: mpsc::UnboundedReceiver<Vec<Marked>>,
+    stop: CancellationToken,
+) {
+    let (reports, mut inbox) = mpsc::unbounded_channel();
+    let longest = apps.iter().map(|app| app.timeout).max().unwrap_or_default();
+    let mut the = Loop {
+        dispatcher,
+        store,
+        clock,
+        apps,
+        reports,
+        tasks: JoinSet::new(),
+        results: Vec::new(),
+        recording: false,
+        sweeping: false,
+        swept_ms: i64::MIN / 2,
+        showing: false,
+        looked_ms: HashMap::new(),
+        store_back_ms: i64::MIN,
+        stopping: false,
+    };
+    if !the.begin(&stop).await {
+        return;
+    }
+    loop {
+        let sleep = the.turn();
+        tokio::select! {
+            Some(report) = inbox.recv() => {
+                the.take(report);
+                while let Ok(report) = inbox.try_recv() {
+                    the.take(report);
+                }
+            }
+            Some(marked) = births.recv() => the.launch(marked),
+            () = the.dispatcher.wake.notified() => {}
+            () = tokio::time::sleep(sleep) => {}
+            () = stop.cancelled() => break,
+        }
+        while the.tasks.try_join_next().is_some() {}
+    }
+    // The newborn whose attempts have not begun go back; those under way may end.
+    the.stopping = true;
+    the.dispatcher.core().stop();
+    let mut back = Vec::new();
+    while let Ok(marked) = births.try_recv() {
+        back.extend(marked.iter().map(|one| (one.head.seq, one.attempt)));
+        the.dispatcher.core().give_back(
+            &marked.iter().map(|one| one.head.seq).collect::<Vec<_>>(),
+            the.clock.steady_ms(),
+        );
+    }
+    if let Err(error) = the.store.take_back(back).await {
+        tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
+    }
+    let deadline = tokio::time::Instant::now() + longest + Duration::from_secs(5);
+    while the.busy() {
+        the.record();
+        tokio::select! {
+            Some(report) = inbox.recv() => the.take(report),
+            Some(marked) = births.recv() => the.take_back(marked).await,
+            () = tokio::time::sleep_until(deadline) => {
+                tracing::warn!(attempts = the.dispatcher.core().in_flight(), "stopping with attempts under way; their outcome counts as unknown");
+                break;
+            }
+        }
+    }
+    the.tasks.shutdown().await;
+}
+
+impl Loop {
+    /// Judges the marks of an earlier process and fills the windows with its calls. `false`: stopped meanwhile.
+    async fn begin(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            match self.judge_left().await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "what an earlier process left cannot be judged yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(STORE_PAUSE) => {}
+                        () = stop.cancelled() => return false,
+                    }
+                }
+            }
+        }
+        let past = self.store.past_calls(LOOK_BACK).await.unwrap_or_default();
+        let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
+        self.dispatcher.core().start(&past, wall_ms, steady_ms);
+        true
+    }
+
+    /// One piece of what was left; `true`: nothing is.
+    async fn judge_left(&mut self) -> Result<bool, StoreError> {
+        let left = self.store.left().await?;
+        if left.is_empty() {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        let mut results = Vec::with_capacity(left.len());
+        for left in &left {
+            let timeout = self
+                .app(left.marked.head.app)
+                .map_or(Duration::from_secs(10), |app| app.timeout);
+            let ended = attempt::left(&left.marked, &now, millis(timeout));
+            attempt::log(&left.marked, &ended);
+            results.push(ended.finish);
+        }
+        self.store.finish(results.into()).await?;
+        Ok(false)
+    }
+
+    fn app(&self, id: AppId) -> Option<&App> {
+        self.apps.iter().find(|app| app.id == id)
+    }
+
+    fn busy(&self) -> bool {
+        self.recording || !self.results.is_empty() || self.dispatcher.core().in_flight() > 0
+    }
+
+    /// Starts all that can start now. Returns how long there is nothing to do.
+    fn turn(&mut self) -> Duration {
+        let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
+        self.record();
+        self.sweep(steady_ms);
+        if steady_ms >= self.store_back_ms {
+            let seqs = self.dispatcher.core().pick(wall_ms, steady_ms);
+            self.mark(seqs);
+        }
+        self.read();
+        self.show(wall_ms, steady_ms);
+        self.look(steady_ms);
+        let next = self.dispatcher.core().next_ms(wall_ms, steady_ms);
+        Duration::from_millis(next.unsigned_abs())
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = Report> + Send + 'static) {
+        let reports = self.reports.clone();
+        self.tasks.spawn(async move {
+            // The loop is gone only when nobody needs the report any more.
+            let _ = reports.send(task.await);
+        });
+    }
+
+    fn mark(&mut self, asked: Vec<i64>) {
+        if asked.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        self.spawn(async move {
+            let marked = store.mark(asked.clone()).await;
+            Report::Marked { asked, marked }
+        });
+    }
+
+    fn launch(&mut self, marked: Vec<Marked>) {
+        for marked in marked {
+            let Some(app) = self.app(marked.head.app) else {
+                continue;
+            };
+            let means = Means {
+                client: app.client.clone(),
+                clock: self.clock.clone(),
+                store: self.store.clone(),
+                timeout_ms: millis(app.timeout),
+            };
+            self.spawn(async move {
+                let ended = attempt::run(&means, &marked).await;
+                attempt::log(&marked, &ended);
+                Report::Ended(Box::new(ended))
+            });
+        }
+    }
+
+    async fn take_back(&mut self, marked: Vec<Marked>) {
+        let marks = marked
+            .iter()
+            .map(|one| (one.head.seq, one.attempt))
+            .collect();
+        let seqs: Vec<i64> = marked.iter().map(|one| one.head.seq).collect();
+        if let Err(error) = self.store.take_back(marks).await {
+            tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
+        }
+        self.dispatcher
+            .core()
+            .give_back(&seqs, self.clock.steady_ms());
+    }
+
+    fn record(&mut self) {
+        if self.recording
+            || self.results.is_empty()
+            || self.clock.steady_ms() < self.store_back_ms && !self.stopping
+        {
+            return;
+        }
+        self.recording = true;
+        let rest = self.results.split_off(self.results.len().min(RESULTS));
+        let results: Arc<[Finish]> = std::mem::replace(&mut self.results, rest).into();
+        let store = self.store.clone();
+        self.spawn(async move {
+            let done = store.finish(Arc::clone(&results)).await;
+            Report::Recorded(results, done)
+        });
+    }
+
+    fn sweep(&mut self, steady_ms: i64) {
+        const GAP_MS: i64 = 500;
+        if self.sweeping || steady_ms - self.swept_ms < GAP_MS || steady_ms < self.store_back_ms {
+            return;
+        }
+        self.sweeping = true;
+        self.swept_ms = steady_ms;
+        self.dispatcher.core().prune(steady_ms);
+        let store = self.store.clone();
+        self.spawn(async move { Report::Swept(store.sweep().await) });
+    }
+
+    /// Reads lanes: those whose next job is not known, and those not seen yet.
+    fn read(&mut self) {
+        let (walk, names) = {
+            let mut core = self.dispatcher.core();
+            (core.lanes.next_walk(WALK), core.lanes.take_reads())
+        };
+        if let Some(walk) = walk
+            && let Some(app) = self.apps.get(walk.app).map(|app| app.id)
+        {
+            let store = self.store.clone();
+            self.spawn(async move {
+                let found = store
+                    .lanes_after(app, walk.rank, &walk.cursor, walk.limit)
+                    .await;
+                Report::Walked(walk, found)
+            });
+        }
+        if !names.is_empty() {
+            let lanes: Vec<(AppId, Box<str>)> = names
+                .iter()
+                .filter_map(|(app, lane)| Some((self.apps.get(*app)?.id, lane.clone())))
+                .collect();
+            let store = self.store.clone();
+            self.spawn(async move {
+                let heads = store.heads(&lanes).await;
+                Report::Read(names, heads)
+            });
+        }
+    }
+
+    /// Shows what is stopped and who waits, once a second or when it changes.
+    fn show(&mut self, wall_ms: i64, steady_ms: i64) {
+        let mut core = self.dispatcher.core();
+        if self.showing || !core.pauses_changed || steady_ms < self.store_back_ms {
+            return;
+        }
+        core.pauses_changed = false;
+        let pauses = core.stops(wall_ms, steady_ms);
+        drop(core);
+        self.showing = true;
+        let store = self.store.clone();
+        self.spawn(async move { Report::Shown(store.show_pauses(pauses).await) });
+    }
+
+    fn publish(&self) {
+        let longest = self.dispatcher.core().lanes.longest(LANES_SHOWN);
+        let lanes = longest
+            .into_iter()
+            .filter_map(|(app, lane, due)| Some((self.apps.get(app)?.id, lane, due)))
+            .collect();
+        self.store.publish(Pulse { lanes });
+    }
+
+    /// A kind that cannot be repeated waits for a read to be answered: one is made, once a second at most.
+    fn look(&mut self, steady_ms: i64) {
+        let wanted = self.dispatcher.core().reads_wanted(steady_ms);
+        for at in wanted {
+            if steady_ms - self.looked_ms.get(&at).copied().unwrap_or(i64::MIN / 2) < READ_GAP_MS {
+                continue;
+            }
+            self.looked_ms.insert(at, steady_ms);
+            let client = self.apps[at].client.clone();
+            self.spawn(async move {
+                let exchange = client.call(&op::BotInfo.request()).await;
+                Report::Looked(at, exchange.answer.is_ok())
+            });
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        let steady_ms = self.clock.steady_ms();
+        match report {
+            Report::Marked {
+                asked,
+                marked: Ok(marked),
+            } => self.marked(&asked, marked, steady_ms),
+            Report::Marked {
+                asked,
+                marked: Err(error),
+            } => {
+                self.store_failed(&error, steady_ms);
+                self.dispatcher.core().give_back(&asked, steady_ms);
+            }
+            Report::Ended(ended) => self.ended(*ended, steady_ms),
+            Report::Recorded(results, Ok(())) => {
+                self.recording = false;
+                let mut core = self.dispatcher.core();
+                for result in results.iter() {
+                    core.recorded(result.head.app, &result.head.lane, result.head.seq);
+                }
+            }
+            Report::Recorded(results, Err(error)) => {
+                self.recording = false;
+                self.store_failed(&error, steady_ms);
+                self.results.splice(0..0, results.iter().cloned());
+            }
+            Report::Walked(walk, Ok(found)) => {
+                self.dispatcher
+                    .core()
+                    .lanes
+                    .walked(&walk, found, self.clock.wall_ms())
+            }
+            Report::Walked(walk, Err(error)) => {
+                self.store_failed(&error, steady_ms);
+                self.dispatcher.core().lanes.walk_failed(&walk);
+            }
+            Report::Read(_, Ok(heads)) => self.heads(heads),
+            Report::Read(names, Err(error)) => {
+                self.store_failed(&error, steady_ms);
+                self.dispatcher.core().lanes.read_failed(names);
+            }
+            Report::Swept(done) => {
+                self.sweeping = false;
+                match done {
+                    Ok(true) => self.swept_ms = i64::MIN / 2,
+                    Ok(false) => {}
+                    Err(error) => self.store_failed(&error, steady_ms),
+                }
+                self.publish();
+            }
+            Report::Shown(done) => {
+                self.showing = false;
+                if let Err(error) = done {
+                    self.store_failed(&error, steady_ms);
+                    self.dispatcher.core().pauses_changed = true;
+                }
+            }
+            Report::Looked(app, true) => self.dispatcher.core().read_ok(app),
+            Report::Looked(_, false) => {}
+        }
+    }
+
+    fn marked(&mut self, asked: &[i64], marked: Vec<Marked>, steady_ms: i64) {
+        let missing: Vec<i64> = asked
+            .iter()
+            .copied()
+            .filter(|seq| !marked.iter().any(|one| one.head.seq == *seq))
+            .collect();
+        self.dispatcher.core().give_back(&missing, steady_ms);
+        if !self.stopping {
+            return self.launch(marked);
+        }
+        let store = self.store.clone();
+        let seqs: Vec<i64> = marked.iter().map(|one| one.head.seq).collect();
+        let marks = marked
+            .iter()
+            .map(|one| (one.head.seq, one.attempt))
+            .collect();
+        self.dispatcher.core().give_back(&seqs, steady_ms);
+        self.spawn(async move { Report::Shown(store.take_back(marks).await) });
+    }
+
+    fn ended(&mut self, ended: Ended, steady_ms: i64) {
+        let told = Told {
+            judgement: &ended.judgement,
+            msg: &ended.msg,
+            refund: ended.refund,
+            chat: ended.chat.as_deref(),
+        };
+        self.dispatcher
+            .core()
+            .answered(ended.finish.head.seq, &told, steady_ms);
+        self.results.push(ended.finish);
+    }
+
+    fn heads(&mut self, heads: Vec<LaneHead>) {
+        let wall_ms = self.clock.wall_ms();
+        let mut core = self.dispatcher.core();
+        for head in heads {
+            if let Some(app) = core.app_of(head.app) {
+                core.lanes.read(app, head, wall_ms);
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError, steady_ms: i64) {
+        if steady_ms >= self.store_back_ms {
+            tracing::error!(%error, "the store does not answer; nothing is sent until it does");
+        }
+        self.store_back_ms = steady_ms + millis(STORE_PAUSE);
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -249,6 +249,13 @@ async fn limits_say_which_bucket_and_how_long() {
         (429, "Retry-After: 2\r\n", "", BucketKind::Api, 2000),
         (429, "", "", BucketKind::Api, 1000),
         (
+            429,
+            "x-ogw-ratelimit-reset: -1\r\n",
+            "",
+            BucketKind::Api,
+            1000,
+        ),
+        (
             400,
             "",
             r#"{"code":230020,"msg":"ext=chat rate limit"}"#,

@@ -1,10 +1,12 @@
-//! The sandbox's own time: real time plus an offset that a test moves.
+//! The sandbox's own time: real time plus an offset that a test moves, or standing still.
 //!
 //! Every window, token and age is measured by it. Also the calendar of UTC+8, in which Feishu's
 //! days and months are assumed to turn, and the spelling of durations (`61m`, `-5m`, `1h30m`).
 //! Not here: who may move it (`control`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 /// Feishu's days and months are assumed to turn at midnight UTC+8. Source: limits.md 2.
 const UTC8_MS: i64 = 8 * HOUR_MS;
@@ -14,17 +16,36 @@ pub(crate) const MINUTE_MS: i64 = 60 * SECOND_MS;
 pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Real time plus an offset.
-#[derive(Debug, Default, Clone, Copy)]
+/// Real time plus an offset, or a moment at which it stands.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Clock {
     /// How far the sandbox is ahead of real time, in milliseconds; may be negative.
-    pub(crate) offset_ms: i64,
+    offset_ms: i64,
+    /// Where it stands while it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen_ms: Option<i64>,
 }
 
 impl Clock {
     /// The sandbox's time in Unix milliseconds.
     pub(crate) fn now_ms(&self) -> i64 {
-        real_ms() + self.offset_ms
+        self.frozen_ms
+            .unwrap_or_else(|| real_ms().saturating_add(self.offset_ms))
+    }
+
+    /// Moves it by `span_ms`, back when negative.
+    pub(crate) fn advance(&mut self, span_ms: i64) {
+        match &mut self.frozen_ms {
+            Some(at) => *at = at.saturating_add(span_ms),
+            None => self.offset_ms = self.offset_ms.saturating_add(span_ms),
+        }
+    }
+
+    /// Lets it stand still, or go on from where it stood.
+    pub(crate) fn freeze(&mut self, frozen: bool) {
+        let now_ms = self.now_ms();
+        self.offset_ms = now_ms - real_ms();
+        self.frozen_ms = frozen.then_some(now_ms);
     }
 }
 
@@ -140,6 +161,19 @@ mod tests {
         ] {
             assert_eq!(parse_span(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_frozen_clock_stands_until_it_is_moved_or_let_go() {
+        let mut clock = Clock::default();
+        clock.advance(HOUR_MS);
+        clock.freeze(true);
+        let stood = clock.now_ms();
+        assert!(stood >= real_ms() + HOUR_MS - MINUTE_MS);
+        clock.advance(SECOND_MS);
+        assert_eq!(clock.now_ms(), stood + SECOND_MS);
+        clock.freeze(false);
+        assert!((stood + SECOND_MS..stood + MINUTE_MS).contains(&clock.now_ms()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::ledger::{Counts, Effect};
 use crate::seed::Seed;
 use crate::table::ENDPOINTS;
@@ -24,9 +25,7 @@ use crate::world::{Batch, Click, Message, Spent, Token, Touched, Upload, UuidUse
 #[serde(rename_all = "snake_case")]
 enum Row {
     Seed(Box<Seed>),
-    Clock {
-        offset_ms: i64,
-    },
+    Clock(Clock),
     Message(Box<Message>),
     Batch(Box<Batch>),
     Upload {
@@ -178,9 +177,7 @@ fn everything(world: &World) -> Vec<Touched> {
 fn row_of(world: &World, touched: &Touched) -> Option<Row> {
     Some(match touched {
         Touched::Seed => Row::Seed(Box::new(world.seed.clone())),
-        Touched::Clock => Row::Clock {
-            offset_ms: world.clock.offset_ms,
-        },
+        Touched::Clock => Row::Clock(world.clock),
         Touched::Message(id) => Row::Message(Box::new(world.messages.get(id)?.clone())),
         Touched::Batch(id) => Row::Batch(Box::new(world.batches.get(id)?.clone())),
         Touched::Upload(key) => upload_row(world.uploads.get(key)?),
@@ -218,7 +215,7 @@ fn upload_row(upload: &Upload) -> Row {
 fn restore(world: &mut World, row: Row) {
     match row {
         Row::Seed(_) => {}
-        Row::Clock { offset_ms } => world.clock.offset_ms = offset_ms,
+        Row::Clock(clock) => world.clock = clock,
         Row::Message(message) => world.put_message(*message),
         Row::Batch(batch) => {
             world.batches.insert(batch.batch_message_id.clone(), *batch);

@@ -290,6 +290,21 @@ struct SeedFile {
 }
 
 /// A checked world to start from.
+///
+/// `{"apps":[…], "users":[…], "chats":[…], "departments":[…], "limits":{…}, "switches":{…}}`, each
+/// part optional. `departments` are `{"department_id", "members":[open_id], "parent"?}`.
+///
+/// `limits`, 0 = off: `app_minute` 1000, `app_second` 50, `chat_second` 5, `user_second` 5,
+/// `message_second` 5, `list_pins_second` 50, `batch_day` 500000, `month` 0, `unread_buzzes` 200,
+/// `sms_quota` 0, `phone_quota` 0; read but not used yet: `bot_minute` 100, `bot_second` 5,
+/// `ephemeral_second` 40, `preview_second` 5.
+///
+/// `switches`, the default first: `second_recall` `"230011"` | `"230110"` | `"success"`;
+/// `recalled_get` `"deleted"` | `"empty"` | `"230011"` | `"230110"`; `refused_calls_count` `true`;
+/// `uuid_scope` `"app"` | `"tenant"` | `"call"` | `"off"`; `uuid_busy` `true` (230049 while a fault
+/// holds the first answer back); `unknown_mention` `"refuse"` | `"plain"`; `second_buzz` `"repeats"`
+/// | `"suppressed"`; `limit_body` `"json"` | `"empty"` | `"text"` (of a 429); `token_http` 400;
+/// `kb` 1000; `recall_window` `"24h"`; `edit_window` `"24h"` (not used yet); `batch_settle` `"2s"`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seed {
     pub(crate) apps: Vec<App>,

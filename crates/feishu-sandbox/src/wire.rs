@@ -30,8 +30,8 @@ use crate::shared::Shared;
 use crate::table::{ENDPOINTS, Route, route};
 use crate::{control, gate};
 
-/// A header must be complete after this long.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A header must be complete after this long; an idle connection is closed after it, too.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Calls at work when the sandbox stops get this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// More than the largest upload (limits.md 3), so that too large a one is refused by its code.

@@ -128,6 +128,23 @@ async fn an_app_that_is_refused_hears_it_on_every_call() {
 }
 
 #[tokio::test]
+async fn an_old_call_fails_with_status_200_unless_the_gateway_says_no() {
+    let room =
+        Room::with(r#"{"apps":[{"app_id":"cli_a","app_secret":"a","refuse":230006}]}"#).await;
+    let token = room.token_of("cli_a", "a").await.unwrap();
+    let path = "/open-apis/message/v4/batch_send/";
+    room.call_as(&token, "POST", path, json!({}))
+        .await
+        .is(200, 230_006);
+    room.call_as(&token, "POST", SEND, json!({}))
+        .await
+        .is(400, 230_006);
+    room.call_as("t-x", "POST", path, json!({}))
+        .await
+        .is(400, 99_991_663);
+}
+
+#[tokio::test]
 async fn the_bot_knows_itself() {
     let room = Room::new().await;
     let info = room.get("/open-apis/bot/v3/info").await;

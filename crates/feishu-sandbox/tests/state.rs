@@ -179,6 +179,8 @@ async fn controls_refuse_what_they_do_not_know() {
             .http,
         422
     );
+    let frozen = room.control("clock", json!({ "freeze": "yes" })).await;
+    assert_eq!(frozen.http, 422);
     assert_eq!(room.control("ledger", json!({})).await.http, 405);
     assert_eq!(room.control("nothing", json!({})).await.http, 404);
     let now = room.advance("0s").await;

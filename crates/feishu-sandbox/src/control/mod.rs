@@ -92,21 +92,35 @@ fn faults(shared: &Shared, arrived: &Arrived) -> Answer {
     }
 }
 
+/// `{"advance":"61m"}` moves the clock; `{"freeze":true}` lets it stand, so that a test on a slow
+/// machine stays inside its window, and `{"freeze":false}` lets it go on.
 fn clock(shared: &Shared, arrived: &Arrived) -> Answer {
     let body = match body(arrived) {
         Ok(body) => body,
         Err(answer) => return answer,
     };
-    let span = body
-        .get("advance")
-        .and_then(Value::as_str)
-        .and_then(parse_span);
-    let Some(span) = span else {
-        let says = "advance is a duration such as \"61m\" or \"-5m\"";
-        return Answer::problem(422, "bad clock", "/advance", says);
+    let bad = |pointer: &str, says: &str| Answer::problem(422, "bad clock", pointer, says);
+    let span = match (body.get("advance"), body.get("freeze")) {
+        (None, Some(_)) => Some(0),
+        (advance, _) => advance.and_then(Value::as_str).and_then(parse_span),
     };
+    let Some(span) = span else {
+        return bad(
+            "/advance",
+            "advance is a duration such as \"61m\" or \"-5m\"",
+        );
+    };
+    if body
+        .get("freeze")
+        .is_some_and(|freeze| !freeze.is_boolean())
+    {
+        return bad("/freeze", "freeze is true or false");
+    }
     let mut world = shared.world();
-    world.clock.offset_ms = world.clock.offset_ms.saturating_add(span);
+    world.clock.advance(span);
+    if let Some(freeze) = body.get("freeze").and_then(Value::as_bool) {
+        world.clock.freeze(freeze);
+    }
     world.touch(Touched::Clock);
     shared.journal(&mut world);
     Answer::json(200, &json!({ "now": world.now_ms() }))

@@ -213,8 +213,10 @@ impl Room {
         told.body
     }
 
-    /// Moves the clock to the start of a minute, so that windows begin now.
+    /// Moves the clock to the start of a minute and lets it stand there: windows begin now and
+    /// end when the test says so, however slow the machine is.
     pub async fn align(&self) {
+        self.control("clock", json!({ "freeze": true })).await;
         let now = self.ledger().await["now"].as_i64().expect("a time");
         self.advance(&format!("{}ms", 60_000 - now % 60_000)).await;
     }

@@ -399,7 +399,11 @@ async fn an_upload_that_stops_moving_is_given_up() {
     let request = upload(FileSource::Bytes(vec![0; 64 << 20].into()));
     let attempt = tokio::spawn(async move { attempt(&client, &request).await });
     let held = listener.accept().await.unwrap();
-    unknown(&attempt.await.unwrap(), UnknownKind::Timeout, None);
+    let fault = timeout(LONG / 2, attempt)
+        .await
+        .expect("long before the time-out")
+        .unwrap();
+    unknown(&fault, UnknownKind::Timeout, None);
     drop(held);
 }
 

@@ -27,6 +27,8 @@ pub const DEFAULT_USERS: [&str; 6] = [
     "ou_5a9db0c0000000000000000000000005",
     "ou_5a9db0c0000000000000000000000006",
 ];
+/// The first of the named cast, for whoever needs just one.
+pub const DEFAULT_USER: &str = DEFAULT_USERS[0];
 /// A person the app can not reach: sending to them is refused with 230013, a batch leaves them out.
 pub const DEFAULT_UNREACHABLE_USER: &str = "ou_5a9db0c00000000000000000000000ff";
 

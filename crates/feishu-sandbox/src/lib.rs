@@ -7,6 +7,16 @@
 //! The road of a call: `wire` reads it, `gate` lets it in (`table` says what to check), a function
 //! of `endpoints` answers it from the `world`, `ledger` keeps what people saw, `journal` makes it
 //! outlive the process.
+//!
+//! | control | does |
+//! |---|---|
+//! | `GET /_sandbox/` | the chats as a person would see them |
+//! | `GET /_sandbox/ledger[?since=SEQ]` | effects (after `SEQ`) and counts of calls |
+//! | `GET`, `POST /_sandbox/faults` | the rules of faults; a list replaces the old one |
+//! | `POST /_sandbox/clock` | `{"advance":"61m"}`, `{"freeze":true}`, answers `{"now":ms}` |
+//! | `POST /_sandbox/act` | `read` `react` `reply` `recall` `click` `write`, by a person |
+//! | `GET /_sandbox/world` | apps, users, chats, departments, limits, switches |
+//! | `GET /_sandbox/image/KEY` | an uploaded image |
 
 mod answer;
 mod call;
@@ -38,7 +48,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use default_world::{
     DEFAULT_APP_ID, DEFAULT_APP_SECRET, DEFAULT_BIG_CHAT, DEFAULT_CHAT, DEFAULT_CLOSED_CHAT,
     DEFAULT_COMPANY, DEFAULT_DEPARTMENT, DEFAULT_SECOND_CHAT, DEFAULT_SECOND_DEPARTMENT,
-    DEFAULT_STAFF, DEFAULT_UNREACHABLE_USER, DEFAULT_USERS, staff_open_id,
+    DEFAULT_STAFF, DEFAULT_UNREACHABLE_USER, DEFAULT_USER, DEFAULT_USERS, staff_open_id,
 };
 pub use seed::{Seed, SeedError};
 

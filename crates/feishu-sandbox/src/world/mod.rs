@@ -303,9 +303,7 @@ impl World {
             UuidScope::Off => None,
         }
     }
-}
 
-impl World {
     /// Marks a message as recalled: its pin goes with it.
     pub(crate) fn delete_message(&mut self, message_id: &str) {
         let now_ms = self.now_ms();

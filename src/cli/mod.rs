@@ -7,10 +7,12 @@ mod check;
 mod exit;
 mod follow;
 mod jobs;
+mod logs;
 mod out;
 mod relay;
 mod sandbox;
 mod send;
+mod serve;
 mod signal;
 mod status;
 
@@ -35,6 +37,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Serve(serve::Serve),
     Sandbox(sandbox::Sandbox),
     Send(Box<send::Send>),
     /// List jobs, look at one, act on one or on many
@@ -47,6 +50,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub async fn run() -> ExitCode {
     let ended = match Cli::parse().command {
+        Command::Serve(serve) => serve.run().await,
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,

@@ -48,6 +48,9 @@ async fn spoiled(shared: &Shared, found: &Route, arrived: &Arrived, rule: &Rule)
     match (rule.when, rule.what) {
         (When::Before, Do::Delay) => {
             tokio::time::sleep(wait).await;
+            if shared.is_closed() {
+                return Reply::Nothing;
+            }
             Reply::Whole(execute(shared, found, arrived, false).answer)
         }
         (When::After, Do::Delay) => {

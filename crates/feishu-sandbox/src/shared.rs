@@ -1,5 +1,6 @@
 //! What all connections of one sandbox share: the world, the faults, the journal.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::faults::Faults;
@@ -12,6 +13,7 @@ pub(crate) struct Shared {
     world: Mutex<World>,
     faults: Mutex<Faults>,
     journal: Option<Journal>,
+    closed: AtomicBool,
 }
 
 impl Shared {
@@ -20,7 +22,18 @@ impl Shared {
             world: Mutex::new(world),
             faults: Mutex::default(),
             journal,
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that the sandbox has stopped: calls that still wait are not executed any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the sandbox has stopped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// The world, for as long as the guard lives; never held across a wait.

@@ -70,6 +70,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     if drained.is_err() {
         tracing::debug!("the sandbox ends calls that are still at work");
     }
+    shared.close();
 }
 
 /// One connection until it closes.

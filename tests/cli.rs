@@ -557,6 +557,41 @@ async fn the_sandbox_says_where_it_is_and_stops_when_told() {
 }
 
 #[tokio::test]
+async fn the_demo_ends_well_and_shows_the_kind_and_end_of_every_job() {
+    let ended = finish(command(&["demo", "--exit"]), "").await;
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(
+        ended.out.lines().all(|line| line.chars().count() <= 120),
+        "{}",
+        ended.out
+    );
+    assert!(!ended.out.contains('\u{1b}'), "{:?}", ended.out);
+    let words: Vec<_> = ended
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    for line in [
+        "throttled send done after a limit",
+        "then pin done",
+        "then urgent_app done",
+        "to 450 people batch_send done in 3 calls",
+        "recalled send done and taken back",
+    ] {
+        assert!(
+            words.iter().any(|words| words == line),
+            "{line}: {words:#?}"
+        );
+    }
+    assert!(
+        words
+            .iter()
+            .any(|words| words.starts_with("refused by Feishu send failed")),
+        "{words:#?}"
+    );
+}
+
+#[tokio::test]
 async fn help_fits_a_screen() {
     for words in [
         &[][..],
@@ -572,6 +607,8 @@ async fn help_fits_a_screen() {
         &["status"],
         &["check"],
         &["sandbox"],
+        &["serve"],
+        &["demo"],
     ] {
         let ended = finish(command(&[words, &["-h"]].concat()), "").await;
         assert_eq!(ended.code, 0, "{words:?}");

@@ -4,6 +4,7 @@
 //! else; they hold no state and repeat nothing by themselves.
 
 mod check;
+mod demo;
 mod exit;
 mod follow;
 mod jobs;
@@ -38,6 +39,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Demo(demo::Demo),
     Sandbox(sandbox::Sandbox),
     Send(Box<send::Send>),
     /// List jobs, look at one, act on one or on many
@@ -51,6 +53,7 @@ enum Command {
 pub async fn run() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve.run().await,
+        Command::Demo(demo) => demo.run().await,
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,

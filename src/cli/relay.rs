@@ -116,6 +116,32 @@ impl Remote {
     pub(super) fn relay(&self) -> Result<Relay, Trouble> {
         let name = self.url.clone().or_else(|| variable(URL_VARIABLE));
         let name = name.unwrap_or_else(|| USUAL_URL.to_owned());
+        Relay::new(name, self.token()?)
+    }
+
+    fn token(&self) -> Result<Option<SecretString>, Trouble> {
+        let text = match (&self.token, &self.token_file) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(path)) => Some(std::fs::read_to_string(path).map_err(|error| {
+                Trouble::wrong(format!("cannot read {}: {error}", path.display()))
+            })?),
+            (None, None) => variable(TOKEN_VARIABLE),
+        };
+        Ok(text.map(|text| SecretString::from(text.trim())))
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Relay {
+    /// A relay on this machine that asks for no token.
+    pub(super) fn on_loopback(url: &str) -> Result<Self, Trouble> {
+        Self::new(url.to_owned(), None)
+    }
+
+    fn new(name: String, token: Option<SecretString>) -> Result<Self, Trouble> {
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -136,8 +162,7 @@ impl Remote {
                 format!("cannot prepare the HTTP client: {error}"),
             )
         })?;
-        let token = self.token()?;
-        Ok(Relay {
+        Ok(Self {
             http,
             base,
             name,
@@ -145,23 +170,6 @@ impl Remote {
         })
     }
 
-    fn token(&self) -> Result<Option<SecretString>, Trouble> {
-        let text = match (&self.token, &self.token_file) {
-            (Some(token), _) => Some(token.clone()),
-            (None, Some(path)) => Some(std::fs::read_to_string(path).map_err(|error| {
-                Trouble::wrong(format!("cannot read {}: {error}", path.display()))
-            })?),
-            (None, None) => variable(TOKEN_VARIABLE),
-        };
-        Ok(text.map(|text| SecretString::from(text.trim())))
-    }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-impl Relay {
     /// Asks for what is below `/v1`, without changing anything.
     pub(super) async fn get(
         &self,

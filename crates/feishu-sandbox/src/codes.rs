@@ -153,6 +153,14 @@ const UPLOADS: &[Code] = &[
     row(234_039, 400, "the image has too many pixels"),
 ];
 
+/// What a refusal speaks of, where another endpoint says it with another code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Other,
+    Image,
+    Chat,
+}
+
 /// Why a call was refused: the answer in the making.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -166,6 +174,7 @@ pub(crate) struct Refusal {
     pub(crate) limited: bool,
     /// The gateway said no: its status stands even on old calls.
     pub(crate) gateway: bool,
+    pub(crate) about: About,
 }
 
 impl Refusal {
@@ -180,6 +189,7 @@ impl Refusal {
             headers: Vec::new(),
             limited: false,
             gateway: code >= 99_990_000,
+            about: About::Other,
         }
     }
 
@@ -191,6 +201,12 @@ impl Refusal {
     /// The same refusal with `reason` behind `ext=`.
     pub(crate) fn because(mut self, reason: &str) -> Self {
         self.msg = format!("{}, ext={reason}", self.msg);
+        self
+    }
+
+    /// The same refusal, naming what it speaks of.
+    pub(crate) fn about(mut self, about: About) -> Self {
+        self.about = about;
         self
     }
 

@@ -217,6 +217,14 @@ async fn refusals_come_with_status_200() {
             other("post", post(json!({ "tag": "md", "text": "x" }))),
             11_246,
         ),
+        (
+            other("post", post(json!({ "tag": "img", "image_key": "img_0" }))),
+            11_227,
+        ),
+        (
+            other("post", post(json!({ "tag": "at", "user_id": "all" }))),
+            11_235,
+        ),
         (other("post", json!({ "zh_cn": {} })), 10_003),
         (card(json!({ "header": {} })), 11_246),
     ] {

@@ -9,7 +9,7 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-use crate::codes::Refusal;
+use crate::codes::{About, Refusal};
 use crate::world::{IdKind, Mention, TENANT_KEY, World};
 
 /// Where a content is going.
@@ -84,14 +84,12 @@ pub(crate) fn check_batch(
 
 /// Says a refusal of the message checks in the codes of batch_send. Source: errors.md 6.
 fn as_batch_code(refusal: Refusal) -> Refusal {
-    let code = match refusal.code {
-        230_001 if refusal.msg.contains("image_key") => 11_227,
-        230_017 => 11_227,
-        230_001 if refusal.msg.contains("chat_id") => 11_231,
-        230_002 | 230_015 => 11_231,
-        230_001 => 10_003,
-        230_099 => 11_246,
-        _ => return refusal,
+    let code = match (refusal.about, refusal.code) {
+        (About::Image, _) => 11_227,
+        (About::Chat, _) => 11_231,
+        (About::Other, 230_001) => 10_003,
+        (About::Other, 230_099) => 11_246,
+        (About::Other, _) => return refusal,
     };
     Refusal::code(code).because(&refusal.msg)
 }
@@ -103,11 +101,12 @@ impl Place<'_> {
             .get(field)
             .and_then(Value::as_str)
             .unwrap_or_default();
-        match self.world.uploads.get(key) {
-            Some(upload) if upload.app_id != self.app_id => Err(Refusal::code(230_017)),
-            Some(upload) if upload.content_type.starts_with("image/") => Ok(key),
-            _ => Err(Refusal::ext("invalid image_key")),
-        }
+        let refusal = match self.world.uploads.get(key) {
+            Some(upload) if upload.app_id != self.app_id => Refusal::code(230_017),
+            Some(upload) if upload.content_type.starts_with("image/") => return Ok(key),
+            _ => Refusal::ext("invalid image_key"),
+        };
+        Err(refusal.about(About::Image))
     }
 
     /// Whether the app has uploaded an image under this key.
@@ -167,18 +166,13 @@ fn share_chat(
         .get(field)
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let chat = place
-        .world
-        .chats
-        .get(chat_id)
-        .ok_or_else(|| Refusal::ext(&format!("invalid {field}")))?;
-    if !chat.is_group() {
-        return Err(Refusal::code(230_015));
-    }
-    if !chat.has_bot(place.app_id) {
-        return Err(Refusal::code(230_002));
-    }
-    Ok(Shown::of(&Value::Object(object.clone())))
+    let refusal = match place.world.chats.get(chat_id) {
+        None => Refusal::ext(&format!("invalid {field}")),
+        Some(chat) if !chat.is_group() => Refusal::code(230_015),
+        Some(chat) if !chat.has_bot(place.app_id) => Refusal::code(230_002),
+        Some(_) => return Ok(Shown::of(&Value::Object(object.clone()))),
+    };
+    Err(refusal.about(About::Chat))
 }
 
 /// A person, by open id only. Source: messages.md 2.

@@ -28,14 +28,25 @@ pub(super) fn check(place: &Place<'_>, post: &Map<String, Value>) -> Result<Show
 
 /// Checks the post of a batch, which knows no `md`. Source: messages.md 5.
 pub(super) fn check_batch(place: &Place<'_>, post: &Map<String, Value>) -> Result<(), Refusal> {
-    let text = Value::Object(post.clone()).to_string();
-    if text.contains("\"tag\":\"md\"") {
+    if post.values().any(|body| has(body, "tag", "md")) {
         return Err(Refusal::code(11_246).because("the md tag is not supported"));
     }
-    if text.contains("\"user_id\":\"all\"") {
+    if post.values().any(|body| has(body, "user_id", "all")) {
         return Err(Refusal::code(11_235));
     }
     check(place, post).map(drop)
+}
+
+/// Whether `field` is `word` anywhere inside.
+fn has(value: &Value, field: &str, word: &str) -> bool {
+    match value {
+        Value::Array(list) => list.iter().any(|each| has(each, field, word)),
+        Value::Object(object) => {
+            object.get(field).and_then(Value::as_str) == Some(word)
+                || object.values().any(|each| has(each, field, word))
+        }
+        _ => false,
+    }
 }
 
 fn invalid() -> Refusal {

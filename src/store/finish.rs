@@ -220,7 +220,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms
                    from json_each(?1)) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
-         returning job.*",
+         returning *",
     )
     .bind(Value::Array(rows.to_vec()).to_string())
     .bind(ATTEMPTS_KEPT)

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Room, SEND, id, message};
-use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_CLOSED_CHAT, DEFAULT_SECOND_CHAT, DEFAULT_USERS};
+use feishu_sandbox::{
+    DEFAULT_CHAT, DEFAULT_CLOSED_CHAT, DEFAULT_SECOND_CHAT, DEFAULT_USERS, staff_open_id,
+};
 use serde_json::{Value, json};
 
 const OTHER_APP: &str = r#"{"apps":[
@@ -22,12 +24,13 @@ fn message_path(message: &str) -> String {
 async fn a_buzz_reaches_members_and_reports_the_others() {
     let room = Room::new().await;
     let message = room.said("look here").await;
-    let users = json!({ "user_id_list": [DEFAULT_USERS[0], "ou_0", DEFAULT_USERS[0]] });
+    let outsider = staff_open_id(500);
+    let users = json!({ "user_id_list": [DEFAULT_USERS[0], "ou_0", outsider, DEFAULT_USERS[0]] });
     for kind in ["app", "sms", "phone"] {
         let told = room
             .call("PATCH", &buzz_path(&message, kind), users.clone())
             .await;
-        assert_eq!(told.ok()["invalid_user_id_list"], json!(["ou_0"]));
+        assert_eq!(told.ok()["invalid_user_id_list"], json!(["ou_0", outsider]));
         let effects = room.effects(&format!("urgent_{kind}")).await;
         assert_eq!(effects.len(), 1);
         assert_eq!(effects[0]["users"], json!([DEFAULT_USERS[0]]));

@@ -186,6 +186,16 @@ fn a_refusal_that_names_a_longer_wait_gets_it() {
 }
 
 #[test]
+fn a_wait_that_is_named_is_the_least_for_what_never_left_and_what_is_unknown() {
+    let wait_ms = Some(45_000);
+    for verdict in [unsent(Api::SendMessage), timed_out(Api::SendMessage)] {
+        let verdict = Verdict { wait_ms, ..verdict };
+        let again = goes_on(&fresh(Api::SendMessage), &verdict);
+        assert_eq!(again.after_ms, 45_000, "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_code_nobody_knows_is_tried_three_times_a_minute_apart_and_once_where_a_repeat_shows() {
     let verdict = code(Api::SendMessage, 987_654);
     for unclear in 0..2 {

@@ -220,7 +220,11 @@ mod tests {
             }
         );
         pauses.begin(SEND, PauseScope::App, (1, "late"), false, 60_002);
-        assert_eq!(pauses.iter().next().map(|view| view.code), Some(1), "the newest reason shows");
+        assert_eq!(
+            pauses.iter().next().map(|view| view.code),
+            Some(1),
+            "the newest reason shows"
+        );
         assert_eq!(
             pauses.allows(SEND, 60_003),
             Gate::Closed {

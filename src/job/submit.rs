@@ -12,15 +12,15 @@ use crate::job::args::{self, Upload};
 use crate::job::{JobId, Kind, LaneRule, OnDoubt, OnRefused, Priority, Role};
 
 /// The longest `key`, bytes.
-pub const KEY_BYTES_MAX: usize = 200;
+const KEY_BYTES_MAX: usize = 200;
 /// The longest `lane`, bytes.
-pub const LANE_BYTES_MAX: usize = 200;
+const LANE_BYTES_MAX: usize = 200;
 /// The most labels of a job.
-pub const LABELS_MAX: usize = 32;
+const LABELS_MAX: usize = 32;
 /// The longest label, name or value, bytes.
-pub const LABEL_BYTES_MAX: usize = 200;
+const LABEL_BYTES_MAX: usize = 200;
 /// The most children of a job.
-pub const CHILDREN_MAX: usize = 100;
+const CHILDREN_MAX: usize = 100;
 
 /// One fault of a request, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -43,7 +43,11 @@ struct Known {
     batches: Vec<String>,
 }
 
-type Holders = HashMap<(AppId, String, String), (JobId, [u8; 32])>;
+/// Where a key stands: an app, a client, the key itself.
+type Place = (AppId, String, String);
+/// Who has it, and the hash of what was asked with it.
+type Holder = (JobId, [u8; 32]);
+type Holders = HashMap<Place, Holder>;
 
 /// What one request adds.
 #[derive(Default)]
@@ -53,7 +57,7 @@ struct Plan {
     parts: Vec<(i64, i64, String, i64)>,
     uploads: Vec<String>,
     named: Vec<i64>,
-    keys: Vec<((AppId, String, String), (JobId, [u8; 32]))>,
+    keys: Vec<(Place, Holder)>,
     accepted: Vec<Accepted>,
     flaws: Vec<Flaw>,
 }

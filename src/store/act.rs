@@ -22,7 +22,6 @@ struct Subject {
     unknown: bool,
     parts: bool,
     has_content: bool,
-    message_id: Option<String>,
     expires_ms: Option<i64>,
     wished: bool,
 }
@@ -75,7 +74,6 @@ fn subject(row: &SqliteRow) -> Option<Subject> {
         unknown: row.get::<Option<i64>, _>("unknown_ms").is_some(),
         parts: row.get::<i64, _>("parts") > 0,
         has_content: row.get::<Option<&str>, _>("args").is_some(),
-        message_id: row.get("message_id"),
         expires_ms: row.get("expires_ms"),
         wished: row.get::<Option<&str>, _>("wish").is_some(),
     })

@@ -9,7 +9,7 @@
 
 mod pauses;
 
-pub(crate) use pauses::{PauseKey, PauseView, Pauses, Spot};
+pub(crate) use pauses::{PauseKey, Pauses, Spot};
 
 use feishu_im::limits::TIMEOUT_MAX_MS;
 

@@ -143,6 +143,13 @@ impl Pauses {
     }
 
     /// Somebody changed something: every pause that `concerns` accepts is probed at once.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "a resume and a reload of the config call it; there is neither yet"
+        )
+    )]
     pub(crate) fn probe_now(&mut self, concerns: impl Fn(PauseKey) -> bool, now: i64) {
         for (_, paused) in self.paused.iter_mut().filter(|(key, _)| concerns(**key)) {
             paused.probes = Probes::from(now);

@@ -114,6 +114,10 @@ pub(crate) enum FailClass {
     Admin,
     GaveUp,
     Unclear,
+    #[expect(
+        dead_code,
+        reason = "the daily budget of urgent calls is read, not yet kept"
+    )]
     Budget,
     Dropped,
 }

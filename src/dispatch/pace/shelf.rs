@@ -191,17 +191,6 @@ impl Shelf {
         self.slots.len() - self.free.len()
     }
 
-    /// The next time at which a window here changes by itself.
-    pub(super) fn next_change(&self, now: i64) -> Option<i64> {
-        let live = self.rows.iter().flat_map(HashMap::values);
-        live.filter_map(|place| {
-            let slot = &self.slots[place.0 as usize];
-            let ends = [slot.window.next_free_ms(), slot.pause.end_ms()];
-            ends.into_iter().flatten().filter(|ms| *ms > now).min()
-        })
-        .min()
-    }
-
     fn find(&self, row: usize, name: &str) -> Option<Place> {
         self.rows.get(row)?.get(name).copied()
     }

@@ -126,11 +126,6 @@ impl Window {
     pub(super) fn open(&self) -> u32 {
         self.open
     }
-
-    /// The next time at which slots become free by themselves.
-    pub(super) fn next_free_ms(&self) -> Option<i64> {
-        self.closing.front().map(|&(ms, _)| ms)
-    }
 }
 
 #[cfg(test)]
@@ -202,7 +197,7 @@ mod tests {
         ours.absorb_closing(&mut other);
         assert_eq!(ours.room(1, 3, 20), Room::At(1011));
         assert_eq!(ours.room(3, 3, 20), Room::At(1021));
-        assert_eq!((other.open(), other.next_free_ms()), (1, None));
+        assert_eq!((other.open(), other.closing.len()), (1, 0));
         assert_eq!(other.room(2, 3, 20), Room::Now);
     }
 }

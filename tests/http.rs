@@ -4,6 +4,7 @@ mod house;
 
 use std::time::Duration;
 
+use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_USERS};
 use house::{House, SECRET, Told};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 fn job(text: &str) -> Value {
     json!({
         "kind": "send",
-        "args": { "to": "oc_a0553eda9014c201e6969b478895c230", "text": text },
+        "args": { "to": DEFAULT_CHAT, "text": text },
         "delay": "1h",
     })
 }
@@ -643,5 +644,30 @@ async fn a_wait_ends_with_the_job() {
     let child = parent.body["children"][0].as_str().unwrap().to_owned();
     let child = house.get(&format!("/v1/jobs/{child}")).await;
     assert_eq!(child.text("state"), "done", "{child:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_tells_how_far_it_is() {
+    let house = House::open("").await;
+    let batch = json!({
+        "kind": "batch_send",
+        "args": { "open_ids": [DEFAULT_USERS[0], DEFAULT_USERS[1]], "text": "hello" },
+    });
+    let sent = house.post("/v1/jobs?wait=1m", &batch).await;
+    assert_eq!(sent.text("state"), "done", "{sent:?}");
+    let path = |query: &str| format!("/v1/jobs/{}/progress{query}", sent.text("id"));
+    let known = house.get(&path("")).await;
+    assert_eq!(known.status, 200, "{known:?}");
+    assert_eq!(known.body["parts"][0]["count"], 2);
+    // Feishu counts for a while; only a fresh question hears of the end so soon.
+    house.move_sandbox("1m").await;
+    let fresh = house.get(&path("?fresh=true")).await;
+    let counts = &fresh.body["batch_message_send_progress"];
+    assert_eq!(counts["valid_user_ids_count"], 2, "{fresh:?}");
+    let batch_id = fresh.body["parts"][0]["batch_message_id"].as_str().unwrap();
+    let by_batch = house.get(&format!("/v1/jobs/{batch_id}")).await;
+    assert_eq!(by_batch.text("id"), sent.text("id"));
+    house.get(&path("?fresh=soon")).await.points_at("?fresh");
     house.close().await;
 }

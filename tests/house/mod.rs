@@ -1,5 +1,7 @@
 //! A daemon with a sandbox behind it, and a client in front.
 
+#![expect(clippy::unwrap_used, reason = "what a test stands on must hold")]
+
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -8,7 +10,7 @@ use feishu_relay::daemon;
 use feishu_sandbox::{DEFAULT_APP_ID, DEFAULT_APP_SECRET, Sandbox};
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
@@ -108,6 +110,13 @@ impl House {
         let jobs = told.body["jobs"].as_array().unwrap();
         let id = |job: &Value| job["id"].as_str().unwrap().to_owned();
         jobs.iter().map(id).collect()
+    }
+
+    /// Moves the clock of the sandbox alone.
+    pub(crate) async fn move_sandbox(&self, by: &str) {
+        let url = format!("{}/_sandbox/clock", self.sandbox.url());
+        let request = self.client.post(url).json(&json!({ "advance": by }));
+        assert_eq!(Told::of(request).await.status, 200);
     }
 
     /// The file of its unix socket.

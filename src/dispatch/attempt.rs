@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use feishu_im::{Api, Class, Client, Exchange, Fault as Failure, Verdict, classify};
+use feishu_im::{Api, Class, Client, Exchange, Fault as Failure, NotSentKind, Verdict, classify};
 
 use crate::clock::{Clock, Now};
 use crate::dispatch::breaker::BreakerEvent;
@@ -181,7 +181,10 @@ fn judged(
         .filter(|_| marked.head.verify)
         .and_then(|reply| perform::verified(marked.head.api(), reply));
     let subject = subject(marked, after, timeout_ms, verified);
-    let judgement = judge::judge(&subject, &verdict, steady_ms);
+    let mut judgement = judge::judge(&subject, &verdict, steady_ms);
+    if is_own_trouble(exchange) {
+        judgement.breaker = BreakerEvent::None;
+    }
     let fault = fault(&judgement, &verdict, exchange);
     let record = record(marked, before, after, judgement.outcome, Some(exchange));
     let refund = judgement.outcome == Outcome::NotSent
@@ -197,6 +200,17 @@ fn judged(
         follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
     }
     ended
+}
+
+/// Nothing was tried on the way to Feishu, so nothing is known of it.
+fn is_own_trouble(exchange: &Exchange) -> bool {
+    matches!(
+        exchange.answer,
+        Err(Failure::NotSent {
+            kind: NotSentKind::File | NotSentKind::Request,
+            ..
+        })
+    )
 }
 
 /// Feishu's words, or ours where there are none.
@@ -374,7 +388,11 @@ fn moment(now: &Now) -> Moment {
     }
 }
 
+/// A token is retried once in a row; any other end of an attempt shows that the token was taken.
 fn spend(spent: &mut Spent, by: Spend) {
+    if by != Spend::Token {
+        spent.token = 0;
+    }
     match by {
         Spend::None | Spend::Resend => {}
         Spend::Try => spent.tries += 1,

@@ -12,7 +12,7 @@ use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, PauseKey, Pauses, Sp
 use crate::dispatch::judge::Judgement;
 use crate::dispatch::lanes::{Group, LaneName, Lanes, Slot};
 use crate::dispatch::pace::{Ask, Blocker, Earliest, Hold, Limits, Pace, TenantIx};
-use crate::job::{AppId, Head, Kind};
+use crate::job::{AppId, Head, Kind, Outcome};
 use crate::store::Past;
 
 /// Attempts under way at once: more than Feishu's 50 a second at its slowest answers.
@@ -138,10 +138,6 @@ impl Core {
     /// From now on nobody goes; what is under way ends.
     pub(super) fn stop(&mut self) {
         self.running = false;
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.running
     }
 
     pub(super) fn app_of(&self, id: AppId) -> Option<usize> {
@@ -420,16 +416,15 @@ impl Core {
             self.flight_bytes -= u64::from(flight.head.size);
             self.pace.refund(flight.hold);
             let group = (flight.name.0, flight.head.api());
+            if flight.probe.pause {
+                self.pauses.probe_told_nothing(self.spot(group), steady_ms);
+            }
             self.end_probe(group, flight.probe, BreakerEvent::None, steady_ms);
             self.lanes.ended(&flight.name, *seq);
         }
     }
 
     fn end_probe(&mut self, group: Group, probe: Probe, event: BreakerEvent, steady_ms: i64) {
-        let spot = self.spot(group);
-        if probe.pause && event == BreakerEvent::None {
-            self.pauses.probe_told_nothing(spot, steady_ms);
-        }
         let breaker = self
             .api_breakers
             .entry(group)
@@ -476,7 +471,7 @@ impl Core {
 
     fn tell_pauses(&mut self, group: Group, probe: Probe, told: &Told<'_>, steady_ms: i64) {
         let spot = self.spot(group);
-        match (told.judgement.pause, told.judgement.breaker) {
+        match (told.judgement.pause, told.judgement.outcome) {
             (Some((scope, code)), _) => {
                 if self
                     .pauses
@@ -487,7 +482,7 @@ impl Core {
                 self.pauses_changed = true;
                 self.closed.clear();
             }
-            (None, BreakerEvent::Ok) if told.judgement.bucket.is_none() => {
+            (None, Outcome::Done | Outcome::Refused) => {
                 let lifted = self.pauses.lift(spot);
                 if !lifted.is_empty() {
                     tracing::info!(app = self.apps[group.0].name, "going on");
@@ -495,7 +490,10 @@ impl Core {
                     self.closed.clear();
                 }
             }
-            (None, _) => {}
+            (None, Outcome::Limited | Outcome::NotSent | Outcome::Unknown) if probe.pause => {
+                self.pauses.probe_told_nothing(spot, steady_ms);
+            }
+            (None, Outcome::Limited | Outcome::NotSent | Outcome::Unknown) => {}
         }
     }
 

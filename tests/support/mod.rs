@@ -62,6 +62,7 @@ impl House {
         let config = config(&dir, &feishu, "sandbox-secret", more);
         let http = reqwest::Client::builder()
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .unix_socket(dir.path().join("relay.sock"))
             .timeout(PATIENCE)
             .build()

@@ -1,0 +1,178 @@
+//! What was accepted survives the process, and nothing is seen twice because of it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use feishu_sandbox::DEFAULT_USERS;
+use serde_json::{Value, json};
+use support::House;
+
+const SEND: &str = "POST /open-apis/im/v1/messages";
+
+fn free_limits() -> Value {
+    json!({"limits": {"app_minute": 0, "app_second": 0, "chat_second": 0, "user_second": 0}})
+}
+
+const FREE: &str =
+    "limits = { app_minute = 0, app_second = 0, chat_second = 0, user_second = 0 }\n";
+
+#[tokio::test]
+async fn a_thousand_accepted_jobs_survive_kills_and_each_is_seen_once_in_order() {
+    let mut house = House::with(Some(free_limits()), FREE).await;
+    let mut ids = Vec::new();
+    // Ten producers' worth of jobs, a kill after each of them; the next start goes on.
+    for round in 0..10 {
+        let jobs: Vec<Value> = (0..100)
+            .map(|n| {
+                let to = DEFAULT_USERS[n % DEFAULT_USERS.len()];
+                json!({"kind": "send", "args": {"to": to, "text": format!("{round:02}-{n:03}")}})
+            })
+            .collect();
+        let answer = house.post(Value::Array(jobs)).await;
+        let jobs = answer["jobs"].as_array().unwrap();
+        ids.extend(
+            jobs.iter()
+                .map(|job| job["id"].as_str().unwrap().to_owned()),
+        );
+        // Wherever the dispatcher stands: some are sent, some marked, most queued.
+        if round % 3 == 2 {
+            house
+                .until("/v1/status", |status| {
+                    status["apps"][0]["jobs"]["done"].as_u64() > Some(100 * round)
+                })
+                .await;
+        }
+        house.kill();
+        house.start();
+    }
+    assert_eq!(ids.len(), 1000);
+    for id in &ids {
+        let job = house.settled(id).await;
+        assert_eq!(job["state"], "done", "{job:#}");
+    }
+    let seen = house.effects("message").await;
+    let mut by_chat: HashMap<&str, Vec<&str>> = HashMap::new();
+    for effect in &seen {
+        by_chat
+            .entry(effect["chat_id"].as_str().unwrap())
+            .or_default()
+            .push(effect["content"].as_str().unwrap());
+    }
+    assert_eq!(seen.len(), 1000, "each is seen once");
+    for texts in by_chat.values() {
+        assert!(texts.is_sorted(), "in order within a lane: {texts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_shown_and_killed_before_its_record_is_not_seen_twice_two_hours_later() {
+    let mut house = House::new().await;
+    // The effect happens, the answer never comes: the attempt is under way when the process dies.
+    house
+        .faults(json!([{"call": SEND, "do": "delay", "when": "after", "ms": 60_000, "count": 1}]))
+        .await;
+    let job = house
+        .post(json!({"kind": "send", "args": {"to": DEFAULT_USERS[0], "text": "shown"}}))
+        .await;
+    let id = job["id"].as_str().unwrap();
+    while house.effects("message").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(house.job(id).await["state"], "sending");
+    house.kill();
+    house.faults(json!([])).await;
+    house.advance(Duration::from_secs(2 * 3600)).await;
+    house.start();
+    let job = house.settled(id).await;
+    assert_eq!(job["state"], "in_doubt", "{job:#}");
+    assert_eq!(house.effects("message").await.len(), 1);
+    // A minute after such an end it is in time: the same uuid removes the double.
+    let job = house
+        .post(json!({"kind": "send", "args": {"to": DEFAULT_USERS[0], "text": "the lane goes on"}}))
+        .await;
+    assert_eq!(
+        house.settled(job["id"].as_str().unwrap()).await["state"],
+        "done"
+    );
+}
+
+#[tokio::test]
+async fn a_message_killed_before_its_record_is_proven_by_its_uuid_when_the_relay_is_soon_back() {
+    let mut house = House::new().await;
+    house
+        .faults(json!([{"call": SEND, "do": "delay", "when": "after", "ms": 60_000, "count": 1}]))
+        .await;
+    let job = house
+        .post(json!({"kind": "send", "args": {"to": DEFAULT_USERS[0], "text": "shown"}}))
+        .await;
+    let id = job["id"].as_str().unwrap();
+    while house.effects("message").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    house.kill();
+    house.feishu_down().await;
+    house.feishu_up().await;
+    house.advance(Duration::from_secs(600)).await;
+    house.start();
+    let job = house.settled(id).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    let seen = house.effects("message").await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(job["receipt"]["message_id"], seen[0]["message_id"]);
+}
+
+#[tokio::test]
+async fn a_clean_stop_leaves_nothing_under_way() {
+    let mut house = House::with(Some(free_limits()), FREE).await;
+    let jobs: Vec<Value> = (0..300).map(|n| json!({"kind": "send", "args": {"to": DEFAULT_USERS[n % 6], "text": format!("{n:03}")}})).collect();
+    house.post(Value::Array(jobs)).await;
+    house.stop();
+    house.start();
+    let status = house
+        .until("/v1/status", |status| {
+            status["apps"][0]["jobs"]["done"] == 300
+        })
+        .await;
+    assert_eq!(status["pending"], 0, "{status:#}");
+    assert_eq!(house.effects("message").await.len(), 300);
+    let (_, list) = house.request("GET", "/v1/jobs?limit=200", None).await;
+    for job in list["jobs"].as_array().unwrap() {
+        let outcomes: Vec<&str> = job["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["outcome"].as_str().unwrap())
+            .collect();
+        assert!(
+            !outcomes.contains(&"unknown"),
+            "a clean stop makes nothing unknown: {job:#}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_file_is_refused() {
+    let house = House::new().await;
+    let second = house
+        .binary()
+        .args(["serve", "--config"])
+        .arg(house.dir.path().join("relay.toml"))
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another feishu-relay has"), "{said}");
+    let job = house
+        .post(json!({"kind": "send", "args": {"to": DEFAULT_USERS[0], "text": "still here"}}))
+        .await;
+    assert_eq!(
+        house.settled(job["id"].as_str().unwrap()).await["state"],
+        "done"
+    );
+}

@@ -310,11 +310,7 @@ fn sleepless(file: &File) -> Vec<String> {
 fn reasonless(path: &str, manifest: &str) -> Vec<String> {
     dependencies(manifest)
         .filter(|line| !line.ends_with(".workspace = true"))
-        .filter(|line| {
-            !line
-                .split_once(" # ")
-                .is_some_and(|(_, why)| !why.is_empty())
-        })
+        .filter(|line| line.split_once(" # ").is_none_or(|(_, why)| why.is_empty()))
         .map(|line| format!("{path}: say after a `#` why it is there: {line}"))
         .collect()
 }

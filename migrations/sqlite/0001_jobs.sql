@@ -105,6 +105,7 @@ create table part (
     args  text,
     count integer not null,
     batch_message_id text,
+    recalled_ms integer,                   -- when what stands under that id was taken back
     receipt text,
     error text,
     primary key (job, n)

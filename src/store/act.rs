@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::rfc3339;
 use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
-use crate::store::finish::{self, End};
+use crate::store::finish;
 use crate::store::writer::Tx;
 use crate::store::{Act, ActError, Acted, dependents, mark};
 
@@ -124,7 +124,7 @@ async fn end(
     finish::settled(tx, &row, to).await
 }
 
-fn canceled() -> Fault {
+pub(super) fn canceled() -> Fault {
     Fault {
         class: "canceled".into(),
         msg: "it was canceled".into(),
@@ -166,27 +166,26 @@ async fn after_stop(
     word: &str,
 ) -> Result<(State, Fault), sqlx::Error> {
     let doubt = if subject.parts {
-        matches!(
-            finish::parts_end(tx, subject.seq, None).await?,
-            End::InDoubt { .. }
-        ) || (subject.unknown && !given_up)
+        finish::parts_end(tx, subject.seq).await?.state == State::InDoubt
+            || (subject.unknown && !given_up)
     } else {
         subject.unknown && !given_up
     };
     if !doubt {
         return Ok((State::Canceled, canceled()));
     }
-    let msg = format!("it was {word} after an attempt whose outcome is not known");
-    Ok((
-        State::InDoubt,
-        Fault {
-            class: "doubt".into(),
-            msg,
-            hint: Some("settle it as done or failed, or retry it".into()),
-            who: Some("operator".into()),
-            code: None,
-        },
-    ))
+    Ok((State::InDoubt, stopped_in_doubt(word)))
+}
+
+/// `word`: what was done to it.
+pub(super) fn stopped_in_doubt(word: &str) -> Fault {
+    Fault {
+        class: "doubt".into(),
+        msg: format!("it was {word} after an attempt whose outcome is not known"),
+        hint: Some("settle it as done or failed, or retry it".into()),
+        who: Some("operator".into()),
+        code: None,
+    }
 }
 
 async fn retry(
@@ -243,6 +242,7 @@ async fn requeue(
                         deadline_ms = case when blocked = 0 then coalesce(?4, expires_ms, ?3 + ?5) else coalesce(?4, expires_ms) end,
                         tries = 0, unsent = 0, unclear = 0, token = 0,
                         resent = case when ?6 then 1 else resent end,
+                        recalled_ms = null,
                         unknown_ms = case when ?6 and ?9 = 0 then ?3 end,
                         unknown_boot_ms = case when ?6 and ?9 = 0 then ?7 end,
                         unknown_boot_id = case when ?6 and ?9 = 0 then ?8 end
@@ -282,7 +282,7 @@ async fn recall(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Err
         )));
     }
     match subject.state {
-        State::Queued => recall_queued(tx, subject).await,
+        State::Queued => recall_queued(tx, subject).await.map(Ok),
         State::Sending => {
             sqlx::query("update job set wish = 'recall' where seq = ?1 and state = 'sending'")
                 .bind(subject.seq)
@@ -297,12 +297,22 @@ async fn recall(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Err
 }
 
 /// Nothing more is tried; what parts of a batch made already is taken back.
-async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Acted, sqlx::Error> {
     dependents::end_parts(tx, subject.seq, State::Canceled).await?;
     let (to, fault) = after_stop(tx, subject, false, "recalled").await?;
     end(tx, subject, to, Some(&fault)).await?;
     let started = subject.parts && finish::start_recall(tx, subject.seq).await?;
-    Ok(Ok(if started { Acted::Later } else { Acted::Now }))
+    Ok(if started { Acted::Later } else { Acted::Now })
+}
+
+/// Its recall was wished for while it was marked, and the mark was taken back: nothing left.
+pub(super) async fn recall_unsent(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
+    let Some(subject) = subject(row) else {
+        return Ok(());
+    };
+    recall_queued(tx, &subject).await?;
+    dependents::touch(tx, row);
+    Ok(())
 }
 
 async fn recall_made(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
@@ -310,13 +320,17 @@ async fn recall_made(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx
         .bind(subject.seq)
         .fetch_optional(&mut *tx.conn)
         .await?;
-    match running.as_deref() {
-        Some("done") if subject.state != State::InDoubt => return Ok(Ok(Acted::Now)),
-        Some("queued" | "sending") => return Ok(Ok(Acted::Later)),
-        _ => {}
-    }
-    if finish::start_recall(tx, subject.seq).await? {
+    let running = running.as_deref();
+    // Of a batch a part may have been sent since the last time; a message is there once.
+    if (subject.parts || matches!(running, None | Some("in_doubt")))
+        && finish::start_recall(tx, subject.seq).await?
+    {
         return Ok(Ok(Acted::Later));
+    }
+    match running {
+        Some("done") if subject.state != State::InDoubt => return Ok(Ok(Acted::Now)),
+        Some(_) => return Ok(Ok(Acted::Later)),
+        None => {}
     }
     if subject.wished {
         return Ok(Ok(Acted::Later));
@@ -351,14 +365,10 @@ async fn settle(
     });
     if subject.parts {
         settle_parts(tx, subject, state, message_id).await?;
-        // Parts that were never sent stay as they are; any of them that was refused keeps the whole failed.
-        let (to, fault) = match finish::parts_end(tx, subject.seq, None).await? {
-            End::Done { .. } => (State::Done, None),
-            End::Failed { fault, .. } | End::InDoubt { fault } => (State::Failed, Some(fault)),
-            End::Again { .. } => (State::Failed, fault),
-        };
-        end(tx, subject, to, fault.as_ref()).await?;
-        note_late_recall(tx, subject.seq).await?;
+        // Parts that were never sent, or refused, stay as they are and say what the whole is.
+        let whole = finish::parts_end(tx, subject.seq).await?;
+        end(tx, subject, whole.state, whole.fault.as_ref()).await?;
+        recall_late(tx, subject.seq).await?;
         return Ok(Ok(Acted::Now));
     }
     if let Some(id) = message_id {
@@ -400,18 +410,18 @@ async fn settle_parts(
     Ok(())
 }
 
-/// A batch that was recalled while a part was in doubt is recalled once that part is settled.
-async fn note_late_recall(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update job set recalled_ms = ?2
-          where seq = ?1 and recalled_ms is null
-            and exists (select 1 from job recall where recall.parent = ?1 and recall.role = 'recall' and recall.state = 'done')
-            and not exists (select 1 from part where part.job = ?1 and part.state = 'in_doubt')",
+/// A batch that was recalled while a part was in doubt: what that part made is taken back too, and
+/// if it made nothing, or nobody knows its id, the batch is recalled now.
+async fn recall_late(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
+    let wanted: bool = sqlx::query_scalar(
+        "select exists (select 1 from job where parent = ?1 and role = 'recall')",
     )
     .bind(seq)
-    .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
+    .fetch_one(&mut *tx.conn)
     .await?;
+    if wanted && !finish::start_recall(tx, seq).await? {
+        finish::note_batch(tx, seq).await?;
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Spent, State};
+use crate::store::act;
 use crate::store::dependents::{self, Made};
 use crate::store::insert::{self, NewRow};
 use crate::store::mark;
@@ -90,6 +91,17 @@ pub struct Finish {
     pub progress: Option<String>,
 }
 
+impl Finish {
+    /// Is it still unknown whether one of the attempts so far did it?
+    fn leaves_doubt(&self) -> bool {
+        match self.unknown {
+            UnknownMove::Keep => self.head.unknown.is_some(),
+            UnknownMove::Begin(_) => true,
+            UnknownMove::Clear => false,
+        }
+    }
+}
+
 pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sqlx::Error> {
     if results.is_empty() {
         return Ok(());
@@ -102,14 +114,14 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
                 .entry((result.head.app, result.head.api().name()))
                 .or_default() += 1;
         }
-        let end = match result.part {
-            None => result.end.clone(),
+        let whole = match result.part {
+            None => Whole::of(&result.end),
             Some(n) => match finish_part(tx, result, n).await? {
-                Some(end) => end,
+                Some(whole) => whole,
                 None => continue,
             },
         };
-        rows.push(row_json(result, &end, tx.now.wall_ms));
+        rows.push(row_json(result, &whole, tx.now.wall_ms));
     }
     let updated = update(tx, &rows).await?;
     for row in &updated {
@@ -118,32 +130,60 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
     write_ledger(tx, &ledger).await
 }
 
-fn row_json(result: &Finish, end: &End, now_ms: i64) -> Value {
-    let (state, run_ms, receipt, message_id, error) = match end {
-        End::Done {
-            receipt,
-            message_id,
-        } => (State::Done, None, receipt.clone(), message_id.clone(), None),
-        End::Failed { fault, .. } => (
-            State::Failed,
-            None,
-            None,
-            None,
-            serde_json::to_string(fault).ok(),
-        ),
-        End::InDoubt { fault } => (
-            State::InDoubt,
-            None,
-            None,
-            None,
-            serde_json::to_string(fault).ok(),
-        ),
-        End::Again { run_ms } => (State::Queued, Some(*run_ms), None, None, None),
-    };
+/// Where the whole job goes: where its one attempt leads, or what its parts come to.
+pub(super) struct Whole {
+    /// `Queued`: it goes on.
+    pub(super) state: State,
+    pub(super) fault: Option<Fault>,
+    run_ms: Option<i64>,
+    receipt: Option<String>,
+    message_id: Option<String>,
+}
+
+impl Whole {
+    fn of(end: &End) -> Whole {
+        match end {
+            End::Done {
+                receipt,
+                message_id,
+            } => Whole {
+                receipt: receipt.clone(),
+                message_id: message_id.clone(),
+                ..Whole::ended(State::Done, None)
+            },
+            End::Failed { fault, .. } => Whole::ended(State::Failed, Some(fault.clone())),
+            End::InDoubt { fault } => Whole::ended(State::InDoubt, Some(fault.clone())),
+            End::Again { run_ms } => Whole::again(*run_ms),
+        }
+    }
+
+    fn ended(state: State, fault: Option<Fault>) -> Whole {
+        Whole {
+            state,
+            fault,
+            run_ms: None,
+            receipt: None,
+            message_id: None,
+        }
+    }
+
+    fn again(run_ms: i64) -> Whole {
+        Whole {
+            run_ms: Some(run_ms),
+            ..Whole::ended(State::Queued, None)
+        }
+    }
+}
+
+fn row_json(result: &Finish, whole: &Whole, now_ms: i64) -> Value {
+    let state = whole.state;
+    let error = whole
+        .fault
+        .as_ref()
+        .and_then(|fault| serde_json::to_string(fault).ok());
     // The next part starts afresh; what the last one spent or left unknown is on the part.
-    let next_part = result.part.is_some()
-        && matches!(end, End::Again { .. })
-        && !matches!(result.end, End::Again { .. });
+    let next_part =
+        result.part.is_some() && state == State::Queued && !matches!(result.end, End::Again { .. });
     let spent = if next_part {
         Spent::default()
     } else {
@@ -158,9 +198,9 @@ fn row_json(result: &Finish, end: &End, now_ms: i64) -> Value {
         result.head.seq,
         result.attempt,
         state.name(),
-        run_ms,
-        receipt,
-        message_id,
+        whole.run_ms,
+        whole.receipt,
+        whole.message_id,
         error,
         result.record,
         spent.tries,
@@ -201,7 +241,9 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
             rank = case when result.state = 'queued' then 0 else rank end,
             receipt = coalesce(result.receipt, job.receipt),
             message_id = coalesce(result.message_id, job.message_id),
-            error = result.error,
+            error = case when result.state <> 'queued' or wish is null then result.error
+                         when result.unknown = 'begin' or (result.unknown = 'keep' and job.unknown_ms is not null) then ?5
+                         else ?4 end,
             progress = coalesce(result.progress, job.progress),
             attempts = case when json_array_length(job.attempts) >= ?2
                             then json_insert(json_remove(job.attempts, '$[' || ?3 || ']'), '$[#]', json(result.record))
@@ -211,7 +253,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
             unknown_boot_ms = case result.unknown when 'begin' then result.unknown_boot_ms when 'clear' then null else job.unknown_boot_ms end,
             unknown_boot_id = case result.unknown when 'begin' then result.unknown_boot_id when 'clear' then null else job.unknown_boot_id end,
             verify = result.verify,
-            resent = max(job.resent, result.resent)
+            resent = result.resent
            from (select value ->> 0 as seq, value ->> 1 as attempt, value ->> 2 as state, value ->> 3 as run_ms,
                         value ->> 4 as receipt, value ->> 5 as message_id, value ->> 6 as error, value -> 7 as record,
                         value ->> 8 as tries, value ->> 9 as unsent, value ->> 10 as unclear, value ->> 11 as token,
@@ -225,6 +267,8 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
     .bind(Value::Array(rows.to_vec()).to_string())
     .bind(ATTEMPTS_KEPT)
     .bind(ATTEMPTS_FIRST)
+    .bind(serde_json::to_string(&act::canceled()).unwrap_or_default())
+    .bind(serde_json::to_string(&act::stopped_in_doubt("recalled")).unwrap_or_default())
     .fetch_all(&mut *tx.conn)
     .await
 }
@@ -241,7 +285,8 @@ async fn follow(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
     }
     settled(tx, row, state).await?;
     let wished = row.get::<Option<&str>, _>("wish") == Some("recall");
-    if wished && matches!(state, State::Done | State::Failed | State::InDoubt) {
+    // Also of a batch whose rest was canceled by the wish: its first parts were sent.
+    if wished && !state.is_pending() {
         start_recall(tx, seq).await?;
     }
     if state == State::Done && matches!(row.get("kind"), "recall" | "batch_recall") {
@@ -309,7 +354,11 @@ async fn touch_parent(tx: &mut Tx<'_>, parent: Option<i64>) -> Result<(), sqlx::
 }
 
 /// Records one part. Returns where the whole job goes now; `None`: the result came too late.
-async fn finish_part(tx: &mut Tx<'_>, result: &Finish, n: i64) -> Result<Option<End>, sqlx::Error> {
+async fn finish_part(
+    tx: &mut Tx<'_>,
+    result: &Finish,
+    n: i64,
+) -> Result<Option<Whole>, sqlx::Error> {
     let seq = result.head.seq;
     let job =
         sqlx::query("select wish from job where seq = ?1 and state = 'sending' and attempt = ?2")
@@ -326,6 +375,9 @@ async fn finish_part(tx: &mut Tx<'_>, result: &Finish, n: i64) -> Result<Option<
         } => (State::Done, receipt.clone(), message_id.clone(), None),
         End::Failed { fault, .. } => (State::Failed, None, None, Some(fault)),
         End::InDoubt { fault } => (State::InDoubt, None, None, Some(fault)),
+        // It is not tried again once its recall is wished for.
+        End::Again { .. } if wished && result.leaves_doubt() => (State::InDoubt, None, None, None),
+        End::Again { .. } if wished => (State::Canceled, None, None, None),
         End::Again { .. } => (State::Queued, None, None, None),
     };
     let error = error.and_then(|fault| serde_json::to_string(fault).ok());
@@ -341,8 +393,20 @@ async fn finish_part(tx: &mut Tx<'_>, result: &Finish, n: i64) -> Result<Option<
     if let (Some(id), Kind::BatchSend) = (&id, result.head.kind) {
         follow_progress(tx, &result.head, id).await?;
     }
-    if let End::Again { run_ms } = result.end {
-        return Ok(Some(End::Again { run_ms }));
+    if state == State::Done && result.head.kind == Kind::BatchRecall {
+        sqlx::query(
+            "update part set recalled_ms = ?3
+              where recalled_ms is null
+                and batch_message_id = (select args ->> 'batch' from part where job = ?1 and n = ?2)",
+        )
+        .bind(seq)
+        .bind(n)
+        .bind(tx.now.wall_ms)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    if let (End::Again { run_ms }, State::Queued) = (&result.end, state) {
+        return Ok(Some(Whole::again(*run_ms)));
     }
     if matches!(result.end, End::Failed { content: true, .. }) {
         sqlx::query(
@@ -356,64 +420,49 @@ async fn finish_part(tx: &mut Tx<'_>, result: &Finish, n: i64) -> Result<Option<
     if wished {
         dependents::end_parts(tx, seq, State::Canceled).await?;
     }
-    parts_end(tx, seq, None).await.map(Some)
+    parts_end(tx, seq).await.map(Some)
 }
 
 /// Where a job goes when its parts stand as they do: on to the next part, or to its end.
-pub(super) async fn parts_end(
-    tx: &mut Tx<'_>,
-    seq: i64,
-    doubt: Option<&str>,
-) -> Result<End, sqlx::Error> {
+///
+/// A doubt outweighs everything; a part that was never sent outweighs one that was refused.
+pub(super) async fn parts_end(tx: &mut Tx<'_>, seq: i64) -> Result<Whole, sqlx::Error> {
+    const ORDER: [State; 5] = [
+        State::Queued,
+        State::InDoubt,
+        State::Expired,
+        State::Canceled,
+        State::Failed,
+    ];
     let rows = sqlx::query("select state, error from part where job = ?1 order by n")
         .bind(seq)
         .fetch_all(&mut *tx.conn)
         .await?;
-    let first = |state: &str| rows.iter().find(|row| row.get::<&str, _>(0) == state);
-    let fault = |row: &SqliteRow| {
-        row.get::<Option<&str>, _>(1)
-            .and_then(|text| serde_json::from_str::<Fault>(text).ok())
+    let first = |state: State| {
+        rows.iter()
+            .find(|row| row.get::<&str, _>(0) == state.name())
+            .map(|row| (state, row.get::<Option<&str>, _>(1)))
     };
-    if first("queued").is_some() {
-        return Ok(End::Again {
-            run_ms: tx.now.wall_ms,
-        });
-    }
-    if let Some(row) = first("in_doubt") {
-        let msg = doubt.unwrap_or("a part of the batch may have been sent");
-        let fault = fault(row).unwrap_or_else(|| Fault {
-            class: "doubt".into(),
+    let Some((state, error)) = ORDER.into_iter().find_map(first) else {
+        return Ok(Whole::ended(State::Done, None));
+    };
+    let (class, msg) = match state {
+        State::InDoubt => ("doubt", "a part of the batch may have been sent"),
+        State::Expired => ("expired", "its deadline passed before all of it was sent"),
+        State::Canceled => ("canceled", "the rest of the batch was not sent"),
+        State::Failed => ("caller", "a part of the batch was refused"),
+        State::Queued | State::Sending | State::Done => {
+            return Ok(Whole::again(tx.now.wall_ms));
+        }
+    };
+    let fault = error
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_else(|| Fault {
+            class: class.into(),
             msg: msg.into(),
             ..Fault::default()
         });
-        return Ok(End::InDoubt { fault });
-    }
-    if let Some(row) = first("failed") {
-        let fault = fault(row).unwrap_or_else(|| Fault {
-            class: "caller".into(),
-            msg: "a part of the batch was refused".into(),
-            ..Fault::default()
-        });
-        return Ok(End::Failed {
-            fault,
-            content: false,
-        });
-    }
-    if first("canceled").is_some() || first("expired").is_some() {
-        let fault = Fault {
-            class: "canceled".into(),
-            msg: "the rest of the batch was not sent".into(),
-            ..Fault::default()
-        };
-        return Ok(End::Failed {
-            fault,
-            content: false,
-        });
-    }
-    Ok(End::Done {
-        receipt: None,
-        message_id: None,
-    })
+    Ok(Whole::ended(state, Some(fault)))
 }
 
 /// The relay asks how far a batch is, until the counts are stable.
@@ -440,7 +489,7 @@ pub(super) async fn start_recall(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx
     let now = tx.now.wall_ms;
     let mut row = match (job.get::<&str, _>(1), job.get::<Option<String>, _>(2)) {
         ("batch_send", _) => {
-            let ids = batch_ids(tx, seq).await?;
+            let ids = ids_to_recall(tx, seq).await?;
             if ids.is_empty() {
                 return Ok(false);
             }
@@ -460,6 +509,22 @@ pub(super) async fn start_recall(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx
     tx.changes.stood.push(row.head.clone());
     insert::rows(tx, &[row]).await?;
     Ok(true)
+}
+
+/// The batches of the job `seq` that are neither taken back nor on the way to it.
+async fn ids_to_recall(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select batch_message_id from part
+          where job = ?1 and batch_message_id is not null and recalled_ms is null
+            and batch_message_id not in (select part.args ->> 'batch' from job recall join part on part.job = recall.seq
+                                          where recall.parent = ?1 and recall.role = 'recall'
+                                            and recall.state in ('queued', 'sending')
+                                            and part.state in ('queued', 'sending'))
+          order by n",
+    )
+    .bind(seq)
+    .fetch_all(&mut *tx.conn)
+    .await
 }
 
 async fn recall_batches(
@@ -491,37 +556,59 @@ async fn note_recalled(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// A batch counts as taken back when all its parts with an id are, and none is in doubt.
+/// The parts that the recall of `row` took back, and the batches that are gone with them.
 async fn note_batches(
     tx: &mut Tx<'_>,
     row: &SqliteRow,
     now: i64,
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-    let args: Value = serde_json::from_str(row.get::<Option<&str>, _>("args").unwrap_or("{}"))
-        .unwrap_or_default();
-    let resolved: Value = row
-        .get::<Option<&str>, _>("resolved")
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    let batches = match (&resolved["batch"], &args["batch"]) {
-        (Value::Array(list), _) => Value::Array(list.clone()),
+    let of = |name: &str| {
+        row.get::<Option<&str>, _>(name)
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+            .unwrap_or_default()["batch"]
+            .take()
+    };
+    let batches = match (of("resolved"), of("args")) {
+        (Value::Array(list), _) => Value::Array(list),
         (Value::String(one), _) | (_, Value::String(one)) => json!([one]),
         _ => json!([]),
     };
-    sqlx::query(
-        "update job set recalled_ms = ?2
-          where recalled_ms is null
-            and seq in (select part.job from part where part.batch_message_id in (select value from json_each(?1)))
-            and not exists (select 1 from part
-                             where part.job = job.seq
-                               and (part.state in ('in_doubt', 'sending', 'queued')
-                                    or (part.batch_message_id is not null
-                                        and part.batch_message_id not in (select value from json_each(?1)))))
-         returning id",
+    sqlx::query("update part set recalled_ms = ?2 where recalled_ms is null and batch_message_id in (select value from json_each(?1))")
+        .bind(batches.to_string())
+        .bind(now)
+        .execute(&mut *tx.conn)
+        .await?;
+    let jobs: Vec<i64> = sqlx::query_scalar(
+        "select distinct job from part where batch_message_id in (select value from json_each(?1))",
     )
     .bind(batches.to_string())
-    .bind(now)
     .fetch_all(&mut *tx.conn)
+    .await?;
+    let mut rows = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        rows.extend(note_batch(tx, job).await?);
+    }
+    Ok(rows)
+}
+
+/// A batch counts as taken back when all its parts with an id are, and no part may still be seen.
+pub(super) async fn note_batch(
+    tx: &mut Tx<'_>,
+    seq: i64,
+) -> Result<Option<SqliteRow>, sqlx::Error> {
+    sqlx::query(
+        "update job set recalled_ms = ?2
+          where seq = ?1 and recalled_ms is null
+            and exists (select 1 from part where job = ?1 and recalled_ms is not null)
+            and not exists (select 1 from part
+                             where job = ?1
+                               and (state in ('in_doubt', 'sending', 'queued')
+                                    or (batch_message_id is not null and recalled_ms is null)))
+         returning id",
+    )
+    .bind(seq)
+    .bind(tx.now.wall_ms)
+    .fetch_optional(&mut *tx.conn)
     .await
 }
 

@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use crate::job::{
     AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, Priority, Spent, State,
 };
+use crate::store::act;
 use crate::store::writer::Tx;
 
 /// A mark that an earlier process left without a result.
@@ -154,15 +155,12 @@ pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<()
 pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(), sqlx::Error> {
     for (seq, attempt) in marks {
         let row = sqlx::query(
-            "update job set state = case when wish = 'recall' then 'canceled' else 'queued' end,
-                            finished_ms = case when wish = 'recall' then ?3 end,
-                            attempt = attempt - 1, wish = null
+            "update job set state = 'queued', attempt = attempt - 1
               where seq = ?1 and state = 'sending' and attempt = ?2
-             returning app, own, state, id",
+             returning *",
         )
         .bind(seq)
         .bind(attempt)
-        .bind(tx.now.wall_ms)
         .fetch_optional(&mut *tx.conn)
         .await?;
         let Some(row) = row else { continue };
@@ -170,13 +168,15 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
             .bind(seq)
             .execute(&mut *tx.conn)
             .await?;
-        let state = State::from_name(row.get(2)).unwrap_or(State::Queued);
         tx.count(
-            AppId(row.get(0)),
-            row.get::<i64, _>(1) == 1,
+            AppId(row.get("app")),
+            row.get::<i64, _>("own") == 1,
             Some(State::Sending),
-            Some(state),
+            Some(State::Queued),
         );
+        if row.get::<Option<&str>, _>("wish").is_some() {
+            act::recall_unsent(tx, &row).await?;
+        }
     }
     Ok(())
 }

@@ -300,7 +300,7 @@ async fn recall(
     parts: &[PartRecord],
 ) -> Result<Option<RecallRecord>, sqlx::Error> {
     let seq: i64 = row.get("seq");
-    let job = sqlx::query("select seq, state, error, parts from job where parent = ?1 and role = 'recall' order by seq desc limit 1").bind(seq).fetch_optional(&store.shared.readers).await?;
+    let job = sqlx::query("select state, error from job where parent = ?1 and role = 'recall' order by seq desc limit 1").bind(seq).fetch_optional(&store.shared.readers).await?;
     let Some(job) = job else {
         let wished = row.get::<Option<&str>, _>("wish") == Some("recall")
             && row.get::<&str, _>("state") == "sending";
@@ -316,12 +316,11 @@ async fn recall(
             error: None,
         }));
     };
-    let state = State::from_name(job.get(1)).unwrap_or(State::Queued);
+    let state = State::from_name(job.get(0)).unwrap_or(State::Queued);
     let error = job
-        .get::<Option<&str>, _>(2)
+        .get::<Option<&str>, _>(1)
         .and_then(|text| serde_json::from_str(text).ok());
-    let of: i64 = job.get(3);
-    if of == 0 {
+    if parts.is_empty() {
         let count = i64::from(state == State::Done);
         return Ok(Some(RecallRecord {
             state,
@@ -330,11 +329,13 @@ async fn recall(
             error,
         }));
     }
-    let count: i64 =
-        sqlx::query_scalar("select count(*) from part where job = ?1 and state = 'done'")
-            .bind(job.get::<i64, _>(0))
-            .fetch_one(&store.shared.readers)
-            .await?;
+    // Several recalls may have had a hand in it: what counts is what is gone.
+    let (count, of): (i64, i64) = sqlx::query_as(
+        "select count(recalled_ms), count(batch_message_id) from part where job = ?1",
+    )
+    .bind(seq)
+    .fetch_one(&store.shared.readers)
+    .await?;
     Ok(Some(RecallRecord {
         state,
         count,

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::Row;
 
 use crate::job::{AppId, Fault, State};
-use crate::store::finish::{self, End};
+use crate::store::finish;
 use crate::store::writer::Tx;
 use crate::store::{Pause, dependents, mark};
 
@@ -58,7 +58,7 @@ async fn end_overdue(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
             (row.get(0), row.get(1), row.get(2), row.get(3));
         if parts > 0 {
             dependents::end_parts(tx, seq, State::Expired).await?;
-            unknown |= matches!(finish::parts_end(tx, seq, None).await?, End::InDoubt { .. });
+            unknown |= finish::parts_end(tx, seq).await?.state == State::InDoubt;
         }
         let (to, fault) = match (unknown, said) {
             (true, _) => (

@@ -4,10 +4,15 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::exit::{Exit, Trouble};
 use crate::config::{Log, LogFormat};
+
+/// The crates whose lines the configured level is for.
+const OURS: [&str; 3] = ["feishu_relay", "feishu_im", "feishu_sandbox"];
 
 /// Sends everything that is logged from now on to stderr.
 ///
@@ -17,13 +22,17 @@ pub(super) fn start(log: Log) -> Result<(), Trouble> {
     let stderr = std::io::stderr();
     let colours = stderr.is_terminal()
         && anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
-    let builder = tracing_subscriber::fmt()
+    // Libraries speak up when something is wrong; what they say below that may hold addresses.
+    let ours = Targets::new()
+        .with_targets(OURS.map(|name| (name, log.level)))
+        .with_default(LevelFilter::WARN);
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_max_level(LevelFilter::from_level(log.level))
         .with_ansi(colours);
+    let registry = tracing_subscriber::registry().with(ours);
     let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry.with(layer).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
     started.map_err(|error| Trouble::new(Exit::Failed, format!("cannot start the log: {error}")))
 }

@@ -71,7 +71,12 @@ pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
         part: marked.part.as_ref().map(|part| part.n),
     };
     let fault = doubt("the relay stopped while the attempt was under way");
-    ended(marked, judgement, record, fault, now, None, String::new())
+    let mut ended = ended(marked, judgement, record, fault, now, None, String::new());
+    // The time that passed since is wait enough.
+    if let End::Again { run_ms } = &mut ended.finish.end {
+        *run_ms = now.wall_ms;
+    }
+    ended
 }
 
 fn age(marked: &Marked, now: &Now) -> Option<i64> {

@@ -70,6 +70,7 @@ enum Report {
     Read(Vec<LaneName>, Result<Vec<LaneHead>, StoreError>),
     Swept(Result<bool, StoreError>),
     Shown(Result<(), StoreError>),
+    TakenBack(Result<(), StoreError>),
     Looked(usize, bool),
 }
 
@@ -128,6 +129,8 @@ struct Loop {
     looked_ms: HashMap<usize, i64>,
     store_back_ms: i64,
     stopping: bool,
+    /// Marks on their way back.
+    taking_back: usize,
 }
 
 impl Dispatcher {
@@ -219,6 +222,7 @@ async fn work(
         looked_ms: HashMap::new(),
         store_back_ms: i64::MIN,
         stopping: false,
+        taking_back: 0,
     };
     if !the.begin(&stop).await {
         return;
@@ -315,7 +319,10 @@ impl Loop {
     }
 
     fn busy(&self) -> bool {
-        self.recording || !self.results.is_empty() || self.dispatcher.core().in_flight() > 0
+        self.recording
+            || self.taking_back > 0
+            || !self.results.is_empty()
+            || self.dispatcher.core().in_flight() > 0
     }
 
     /// Starts all that can start now. Returns how long there is nothing to do.
@@ -542,6 +549,12 @@ impl Loop {
                     self.dispatcher.core().pauses_changed = true;
                 }
             }
+            Report::TakenBack(done) => {
+                self.taking_back -= 1;
+                if let Err(error) = done {
+                    tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
+                }
+            }
             Report::Looked(app, true) => self.dispatcher.core().read_ok(app),
             Report::Looked(_, false) => {}
         }
@@ -564,7 +577,8 @@ impl Loop {
             .map(|one| (one.head.seq, one.attempt))
             .collect();
         self.dispatcher.core().give_back(&seqs, steady_ms);
-        self.spawn(async move { Report::Shown(store.take_back(marks).await) });
+        self.taking_back += 1;
+        self.spawn(async move { Report::TakenBack(store.take_back(marks).await) });
     }
 
     fn ended(&mut self, ended: Ended, steady_ms: i64) {

@@ -1,8 +1,4 @@
 //! The road from a request to what people saw: messages, what follows them, batches, and taking back.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should stop here"
-)]
 
 mod support;
 

@@ -360,6 +360,10 @@ impl House {
 }
 
 impl Drop for House {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failed test should say what the relay said"
+    )]
     fn drop(&mut self) {
         if let Some(mut relay) = self.relay.take() {
             let _ = relay.kill();

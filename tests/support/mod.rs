@@ -15,11 +15,13 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use feishu_sandbox::{Options, Sandbox, Seed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 /// The longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +59,11 @@ impl House {
             state: Some(dir.path().join("feishu.state")),
             seed,
         };
-        let sandbox = feishu_sandbox::start(options).await.unwrap();
+        let sandbox = feishu()
+            .spawn(feishu_sandbox::start(options))
+            .await
+            .unwrap()
+            .unwrap();
         let feishu = sandbox.url().trim_end_matches('/').to_owned();
         let config = config(&dir, &feishu, "sandbox-secret", more);
         let http = reqwest::Client::builder()
@@ -196,7 +202,8 @@ impl House {
 
     /// Feishu goes away: connections are refused.
     pub async fn feishu_down(&mut self) {
-        self.sandbox.take().unwrap().stop().await;
+        let sandbox = self.sandbox.take().unwrap();
+        feishu().spawn(sandbox.stop()).await.unwrap();
     }
 
     /// Feishu is back, on the same address, with all that it knew.
@@ -207,7 +214,13 @@ impl House {
             state: Some(self.dir.path().join("feishu.state")),
             seed: None,
         };
-        self.sandbox = Some(feishu_sandbox::start(options).await.unwrap());
+        self.sandbox = Some(
+            feishu()
+                .spawn(feishu_sandbox::start(options))
+                .await
+                .unwrap()
+                .unwrap(),
+        );
         if self.moved_ms != 0 {
             let now = self.control("clock", json!({"advance": "0s"})).await;
             assert!(now["now"].is_i64());
@@ -373,6 +386,18 @@ impl Drop for House {
             eprintln!("the relay's log:\n{}", self.log());
         }
     }
+}
+
+/// Feishu answers while a test waits for its relay to start or to end.
+fn feishu() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    })
 }
 
 fn plain() -> reqwest::Client {

@@ -162,6 +162,7 @@ fn each_rule_sees_its_breach() {
     );
     check(rooms, "src/store/a.rs", "use feishu_im::ApiError;", false);
     check(rooms, "src/store/a.rs", "use feishu_im as im;", false);
+    check(rooms, "src/store/a.rs", r#""feishu_im=warn""#, true);
     check(rooms, "src/store/a.rs", "sqlx::query(\"\")", true);
     check(rooms, "src/job/a.rs", "sqlx::query(\"\")", false);
     check(rooms, "src/cli/a.rs", "use crate::store::StoreError;", true);
@@ -253,7 +254,7 @@ fn below(file: &File) -> Vec<String> {
     }
     forbidden
         .iter()
-        .filter(|name| after(&code, name).next().is_some())
+        .filter(|name| named(&code, name).next().is_some())
         .map(|name| {
             format!(
                 "{}: names {name}; this crate or test stands without it: write what it needs here",
@@ -340,15 +341,12 @@ fn used(file: &File) -> Vec<String> {
         );
     }
     for name in FENCED {
-        used.extend(after(&code, name).flat_map(|rest| {
+        for rest in named(&code, name) {
             match rest.strip_prefix("::") {
-                Some(rest) => firsts(rest)
-                    .into_iter()
-                    .map(|first| format!("{name}::{first}"))
-                    .collect(),
-                None => vec![name.to_owned()],
+                Some(rest) => used.extend(firsts(rest).iter().map(|one| format!("{name}::{one}"))),
+                None => used.push(name.to_owned()),
             }
-        }));
+        }
     }
     // As many steps up as the file lies deep reach the root.
     let deep = file.path.matches('/').count() - usize::from(file.path.ends_with("/mod.rs"));
@@ -403,6 +401,16 @@ fn after<'a>(code: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
         let rest = &code[at + name.len()..];
         let alone = !code[..at].ends_with(part) && !rest.starts_with(part);
         alone.then_some(rest)
+    })
+}
+
+/// What follows each use of a crate: a path into it, or a `use` of it whole. Its bare name may be the
+/// target of a log line.
+fn named<'a>(code: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    after(code, name).filter(|rest| {
+        ["::", ";", " as "]
+            .iter()
+            .any(|next| rest.starts_with(next))
     })
 }
 

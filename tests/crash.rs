@@ -1,8 +1,4 @@
 //! What was accepted survives the process, and nothing is seen twice because of it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should stop here"
-)]
 
 mod support;
 

@@ -241,6 +241,19 @@ async fn a_list_of_which_all_were_there_is_200_and_keeps_its_order() {
 }
 
 #[tokio::test]
+async fn ten_thousand_jobs_come_in_one_request() {
+    let house = House::open("").await;
+    let many = json!(vec![job("hello"); 10_000]);
+    let told = house.post("/v1/jobs", &many).await;
+    assert_eq!(told.status, 202);
+    let jobs = told.body["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), 10_000);
+    assert!(jobs.iter().all(|job| job["state"] == "queued"));
+    assert_eq!(house.get("/v1/status").await.body["pending"], 10_000);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_list_is_filtered_and_goes_on_from_page_to_page() {
     let house = House::open("").await;
     for n in 0..5 {

@@ -333,10 +333,16 @@ fn ended(
             receipt: kept.receipt,
             message_id: kept.message_id,
         },
-        Next::Failed(_) => End::Failed {
-            content: speaks_of_content(api, &fault),
-            fault,
-        },
+        Next::Failed(class) => {
+            let fault = Fault {
+                class: class.name().into(),
+                ..fault
+            };
+            End::Failed {
+                content: speaks_of_content(api, &fault),
+                fault,
+            }
+        }
         Next::InDoubt => {
             unknown = began(marked, now, &judgement);
             End::InDoubt { fault }

@@ -206,20 +206,40 @@ async fn retry(
     if expires_in_ms.is_none() && subject.expires_ms.is_some_and(|deadline| deadline <= now) {
         return Ok(forbidden("its deadline is over; give a new \"expires_in\""));
     }
-    let blocker: Option<String> = sqlx::query_scalar(
-        "select parent.state from dependency join job parent on parent.seq = dependency.parent
-          where dependency.child = ?1 and dependency.open = 1 and parent.state in ('failed', 'expired', 'canceled') limit 1",
+    let expires_ms = expires_in_ms.map(|ms| now.saturating_add(ms));
+    let blockers = sqlx::query(
+        "select parent.* from dependency join job parent on parent.seq = dependency.parent
+          where dependency.child = ?1 and dependency.open = 1 and parent.state in ('failed', 'expired', 'canceled')",
     )
     .bind(subject.seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_all(&mut *tx.conn)
     .await?;
-    if let Some(state) = blocker {
-        return Ok(forbidden(format!(
-            "the job it hangs on ended as {state}; retry that one"
-        )));
+    let mut first = None;
+    for row in &blockers {
+        let Some(blocker) = self::subject(row) else {
+            continue;
+        };
+        // The upload of its own bytes is tried again with it; nobody else could ask for that.
+        if row.get::<&str, _>("role") != "first" {
+            return Ok(forbidden(format!(
+                "the job it hangs on ended as {}; retry that one",
+                blocker.state.name()
+            )));
+        }
+        if !blocker.has_content {
+            return Ok(forbidden("its bytes are gone (content_retention is over)"));
+        }
+        first = Some(blocker);
     }
-    requeue(tx, subject, expires_in_ms.map(|ms| now.saturating_add(ms))).await?;
-    dependents::revive(tx, subject.seq).await?;
+    if let Some(first) = &first {
+        requeue(tx, first, expires_ms).await?;
+    }
+    requeue(tx, subject, expires_ms).await?;
+    let renewed = subject.expires_ms.zip(expires_ms);
+    let revived = dependents::revive(tx, subject.seq, renewed).await?;
+    for seq in std::iter::once(subject.seq).chain(revived) {
+        finish::free_from_done(tx, seq).await?;
+    }
     Ok(Ok(Acted::Later))
 }
 
@@ -301,6 +321,13 @@ async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Acted, sqlx
     dependents::end_parts(tx, subject.seq, State::Canceled).await?;
     let (to, fault) = after_stop(tx, subject, false, "recalled").await?;
     end(tx, subject, to, Some(&fault)).await?;
+    if to == State::InDoubt {
+        // Carried out when a person tells the id.
+        sqlx::query("update job set wish = 'recall' where seq = ?1")
+            .bind(subject.seq)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
     let started = subject.parts && finish::start_recall(tx, subject.seq).await?;
     Ok(if started { Acted::Later } else { Acted::Now })
 }
@@ -383,6 +410,9 @@ async fn settle(
         .await?;
     }
     end(tx, subject, state, fault.as_ref()).await?;
+    if subject.wished {
+        finish::start_recall(tx, subject.seq).await?;
+    }
     Ok(Ok(Acted::Now))
 }
 

@@ -194,21 +194,37 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
     Ok(())
 }
 
-/// The job `seq` is queued again: what was canceled with it waits again, and what hangs on that.
-pub(super) async fn revive(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
+/// The job `seq` is queued again: what was canceled with it waits again, and what hangs on that,
+/// unless another job that it needs will not be done. `renewed`: the deadline that `seq` had, and the
+/// one it has now; whoever took it over takes the new one too. Returns those that wait again.
+pub(super) async fn revive(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    renewed: Option<(i64, i64)>,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let (old_ms, new_ms) = renewed.unzip();
+    let mut revived = Vec::new();
     let mut queue = VecDeque::from([seq]);
     while let Some(parent) = queue.pop_front() {
         let rows = sqlx::query(
-            "update job set state = 'queued', finished_ms = null, error = null
+            "update job set state = 'queued', finished_ms = null, error = null,
+                            expires_ms = case when expires_ms = ?2 then ?3 else expires_ms end,
+                            deadline_ms = case when expires_ms = ?2 then ?3 else deadline_ms end
               where seq in (select child from dependency where parent = ?1 and open = 1)
                 and state = 'canceled' and error ->> 'class' = 'dependency'
+                and not exists (select 1 from dependency other join job needed on needed.seq = other.parent
+                                 where other.child = job.seq and other.open = 1
+                                   and needed.state in ('failed', 'expired', 'canceled'))
              returning seq, id, app, own, dependents, parent, role",
         )
         .bind(parent)
+        .bind(old_ms)
+        .bind(new_ms)
         .fetch_all(&mut *tx.conn)
         .await?;
         for row in rows {
             let child: i64 = row.get("seq");
+            revived.push(child);
             tx.count(
                 AppId(row.get("app")),
                 row.get::<i64, _>("own") == 1,
@@ -220,7 +236,7 @@ pub(super) async fn revive(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error>
             queue.push_back(child);
         }
     }
-    Ok(())
+    Ok(revived)
 }
 
 /// Parts of `seq` that were not sent end in `state`.

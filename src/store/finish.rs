@@ -310,6 +310,12 @@ pub(super) async fn settled(
             let made = made(tx, row).await?;
             dependents::free(tx, seq, &made).await
         }
+        // Nobody knows of this upload but the message whose bytes it brings: it ends as that did.
+        State::Failed | State::Expired | State::Canceled
+            if row.get::<&str, _>("role") == "first" =>
+        {
+            end_with_first(tx, row, state).await
+        }
         State::Failed | State::Expired | State::Canceled => {
             dependents::cancel(
                 tx,
@@ -320,6 +326,49 @@ pub(super) async fn settled(
         }
         State::Queued | State::Sending | State::InDoubt => Ok(()),
     }
+}
+
+async fn end_with_first(
+    tx: &mut Tx<'_>,
+    first: &SqliteRow,
+    state: State,
+) -> Result<(), sqlx::Error> {
+    let row = sqlx::query(
+        "update job set state = ?2, finished_ms = ?3, error = ?4
+          where seq = ?1 and state = 'queued'
+         returning *",
+    )
+    .bind(first.get::<Option<i64>, _>("parent"))
+    .bind(state.name())
+    .bind(tx.now.wall_ms)
+    .bind(first.get::<Option<&str>, _>("error"))
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    tx.count(
+        AppId(row.get("app")),
+        false,
+        Some(State::Queued),
+        Some(state),
+    );
+    dependents::touch(tx, &row);
+    Box::pin(settled(tx, &row, state)).await
+}
+
+/// The job `child` is queued again: what it waits for may have been done while it was not.
+pub(super) async fn free_from_done(tx: &mut Tx<'_>, child: i64) -> Result<(), sqlx::Error> {
+    let done = sqlx::query(
+        "select * from job
+          where state = 'done' and seq in (select parent from dependency where child = ?1 and open = 1)",
+    )
+    .bind(child)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for row in &done {
+        let made = made(tx, row).await?;
+        dependents::free(tx, row.get("seq"), &made).await?;
+    }
+    Ok(())
 }
 
 async fn made(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<Made, sqlx::Error> {

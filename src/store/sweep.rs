@@ -45,7 +45,7 @@ async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
 /// up, and in doubt when something may have happened.
 async fn end_overdue(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let rows = sqlx::query(
-        "select seq, parts, expires_ms is not null, unknown_ms is not null from job
+        "select seq, parts, expires_ms is not null, unknown_ms is not null and role <> 'first' from job
           where state = 'queued' and deadline_ms <= ?1
           order by deadline_ms limit ?2",
     )

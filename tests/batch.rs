@@ -574,7 +574,7 @@ async fn a_recall_wished_for_while_a_part_is_under_way_stops_the_rest_and_takes_
         .faults(after(
             0,
             SEND,
-            json!({"do": "delay", "when": "before", "ms": 1500, "count": 1}),
+            json!({"do": "delay", "when": "before", "ms": 3000, "count": 1}),
         ))
         .await;
     let job = house.post(batch(3)).await;
@@ -601,7 +601,7 @@ async fn a_recall_wished_for_during_an_attempt_that_comes_to_nothing_takes_the_e
         .faults(after(
             1,
             SEND,
-            json!({"do": "delay", "when": "before", "ms": 1500, "count": 1}),
+            json!({"do": "delay", "when": "before", "ms": 3000, "count": 1}),
         ))
         .await;
     let job = house.post(batch(3)).await;

@@ -663,7 +663,7 @@ async fn a_retry_past_the_deadline_needs_a_new_one() {
 async fn a_recall_during_the_attempt_is_carried_out_when_the_id_is_known() {
     let house = House::new().await;
     house
-        .faults(json!([{"call": SEND, "do": "delay", "when": "before", "ms": 1500, "count": 1}]))
+        .faults(json!([{"call": SEND, "do": "delay", "when": "before", "ms": 3000, "count": 1}]))
         .await;
     let id = post(&house, message(json!({}))).await;
     until_state(&house, &id, "sending").await;
@@ -693,7 +693,7 @@ async fn a_recall_during_an_attempt_that_is_not_carried_out_cancels_the_job_and_
     let seed = json!({"limits": {"app_second": 1}});
     let mut house = House::with(Some(seed), "").await;
     house
-        .faults(json!([{"call": SEND, "do": "delay", "when": "before", "ms": 2000, "count": 1}]))
+        .faults(json!([{"call": SEND, "do": "delay", "when": "before", "ms": 3000, "count": 1}]))
         .await;
     house.control("clock", json!({"freeze": true})).await;
     let slow = message(

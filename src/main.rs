@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use feishu_relay::cli;
 
+/// A burst of large requests must not stay in memory for good. `.cargo/config.toml` says how soon
+/// freed memory goes back to the system.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // TLS takes the process's provider; a second one in the graph would make it refuse to choose.
     if rustls::crypto::aws_lc_rs::default_provider()

@@ -263,6 +263,8 @@ async fn work(
         tokio::select! {
             Some(report) = inbox.recv() => the.take(report),
             Some(marked) = births.recv() => the.take_back(marked).await,
+            // A store that could not write is asked again.
+            () = tokio::time::sleep(STORE_PAUSE) => {}
             () = tokio::time::sleep_until(deadline) => {
                 tracing::warn!(attempts = the.dispatcher.core().in_flight(), "stopping with attempts under way; their outcome counts as unknown");
                 break;
@@ -394,9 +396,7 @@ impl Loop {
     }
 
     fn record(&mut self) {
-        if self.recording
-            || self.results.is_empty()
-            || self.clock.steady_ms() < self.store_back_ms && !self.stopping
+        if self.recording || self.results.is_empty() || self.clock.steady_ms() < self.store_back_ms
         {
             return;
         }

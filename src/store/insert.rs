@@ -1,12 +1,16 @@
 //! Puts rows into `job`: producers' jobs and the relay's own, many in one statement.
 
-use serde_json::{Value, json};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+use serde_json::json;
 
 use crate::job::{AppId, Head, JobId, Kind, Moment, State};
 use crate::store::writer::Tx;
 
 /// The lane of a job that has none begins with this; no producer's lane can.
 pub(super) const ALONE: char = '\u{1}';
+
+/// Rows in one statement: what its text and SQLite's reading of it take in memory is bounded by it.
+const ROWS: usize = 500;
 
 /// A row before it is written.
 #[derive(Clone, Debug)]
@@ -91,46 +95,49 @@ impl NewRow {
             State::Queued
         }
     }
+}
 
-    fn json(&self) -> Value {
+/// Straight to text: at thousands of rows a tree of values would cost more than the rows.
+impl Serialize for NewRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let head = &self.head;
         let mark = self.mark.as_ref();
-        json!([
-            head.seq,
-            self.id.hex(),
-            head.app.0,
-            self.client,
-            head.kind.name(),
-            self.state().name(),
-            i64::from(self.own),
-            self.parent,
-            self.role,
-            head.lane,
-            i64::from(self.stands),
-            self.blocked,
-            head.priority.rank(),
-            head.due_ms,
-            self.delay_ms,
-            self.expires_ms,
-            self.deadline_ms,
-            head.receiver,
-            head.message,
-            self.key.as_ref().map(|(text, _)| text),
-            self.key.as_ref().map(|(_, hash)| hex(hash)),
-            self.labels,
-            self.args,
-            self.resolved,
-            head.size,
-            head.weight,
-            self.parts,
-            self.dependents,
-            self.on_doubt,
-            self.on_refused,
-            mark.map_or(0, |_| 1),
-            mark.map(|mark| mark.wall_ms),
-            mark.map(|mark| mark.boot_ms),
-            mark.map(|mark| &*mark.boot_id),
-        ])
+        let mut row = serializer.serialize_seq(None)?;
+        row.serialize_element(&head.seq)?;
+        row.serialize_element(&self.id.hex())?;
+        row.serialize_element(&head.app.0)?;
+        row.serialize_element(&self.client)?;
+        row.serialize_element(&head.kind.name())?;
+        row.serialize_element(&self.state().name())?;
+        row.serialize_element(&i64::from(self.own))?;
+        row.serialize_element(&self.parent)?;
+        row.serialize_element(&self.role)?;
+        row.serialize_element(&head.lane)?;
+        row.serialize_element(&i64::from(self.stands))?;
+        row.serialize_element(&self.blocked)?;
+        row.serialize_element(&head.priority.rank())?;
+        row.serialize_element(&head.due_ms)?;
+        row.serialize_element(&self.delay_ms)?;
+        row.serialize_element(&self.expires_ms)?;
+        row.serialize_element(&self.deadline_ms)?;
+        row.serialize_element(&head.receiver)?;
+        row.serialize_element(&head.message)?;
+        row.serialize_element(&self.key.as_ref().map(|(text, _)| text))?;
+        row.serialize_element(&self.key.as_ref().map(|(_, hash)| hex(hash)))?;
+        row.serialize_element(&self.labels)?;
+        row.serialize_element(&self.args)?;
+        row.serialize_element(&self.resolved)?;
+        row.serialize_element(&head.size)?;
+        row.serialize_element(&head.weight)?;
+        row.serialize_element(&self.parts)?;
+        row.serialize_element(&self.dependents)?;
+        row.serialize_element(&self.on_doubt)?;
+        row.serialize_element(&self.on_refused)?;
+        row.serialize_element(&mark.map_or(0, |_| 1))?;
+        row.serialize_element(&mark.map(|mark| mark.wall_ms))?;
+        row.serialize_element(&mark.map(|mark| mark.boot_ms))?;
+        row.serialize_element(&mark.map(|mark| &*mark.boot_id))?;
+        row.end()
     }
 }
 
@@ -154,7 +161,17 @@ pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::E
     if rows.is_empty() {
         return Ok(());
     }
-    let json = Value::Array(rows.iter().map(NewRow::json).collect()).to_string();
+    for some in rows.chunks(ROWS) {
+        write(tx, some).await?;
+    }
+    for row in rows {
+        tx.count(row.head.app, row.own, None, Some(row.state()));
+    }
+    Ok(())
+}
+
+async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     sqlx::query(
         "insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
@@ -172,9 +189,6 @@ pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::E
     .bind(tx.now.wall_ms)
     .execute(&mut *tx.conn)
     .await?;
-    for row in rows {
-        tx.count(row.head.app, row.own, None, Some(row.state()));
-    }
     Ok(())
 }
 

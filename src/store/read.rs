@@ -17,6 +17,9 @@ use crate::store::{Filter, Name, Page, Pause, Store, status};
 /// Rows a filtered list looks at before it hands out a cursor.
 const ROWS_LOOKED_AT: i64 = 10_000;
 
+/// Rows read at once: one holds some kilobytes while it is read, whatever is in it.
+const ROWS_AT_ONCE: usize = 64;
+
 /// The lane as a producer knows it; `None`: it has none.
 pub(super) fn public_lane(lane: &str) -> Option<&str> {
     (!lane.is_empty() && !lane.starts_with(ALONE)).then_some(lane)
@@ -45,18 +48,33 @@ pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx:
 }
 
 pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx::Error> {
-    let hex: Vec<String> = ids.iter().map(|id| id.hex()).collect();
-    let rows = sqlx::query("select job.* from json_each(?1) wanted join job on job.id = unhex(wanted.value) order by wanted.key").bind(json!(hex).to_string()).fetch_all(&store.shared.readers).await?;
-    fill(store, &rows).await
-}
-
-async fn fill(store: &Store, rows: &[SqliteRow]) -> Result<Vec<Job>, sqlx::Error> {
     let pauses = status::pauses(store).await?;
-    let mut jobs = Vec::with_capacity(rows.len());
-    for row in rows {
-        jobs.extend(full(store, row, &pauses).await?);
+    let mut jobs = Vec::with_capacity(ids.len());
+    for some in ids.chunks(ROWS_AT_ONCE) {
+        let hex: Vec<String> = some.iter().map(|id| id.hex()).collect();
+        let rows = sqlx::query(
+            "select job.* from json_each(?1) wanted
+               join job on job.id = unhex(wanted.value)
+              order by wanted.key",
+        )
+        .bind(json!(hex).to_string())
+        .fetch_all(&store.shared.readers)
+        .await?;
+        fill(store, &rows, &pauses, &mut jobs).await?;
     }
     Ok(jobs)
+}
+
+async fn fill(
+    store: &Store,
+    rows: &[SqliteRow],
+    pauses: &[Pause],
+    jobs: &mut Vec<Job>,
+) -> Result<(), sqlx::Error> {
+    for row in rows {
+        jobs.extend(full(store, row, pauses).await?);
+    }
+    Ok(())
 }
 
 pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::Error> {
@@ -92,7 +110,9 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     .bind(ROWS_LOOKED_AT - 1)
     .fetch_optional(&store.shared.readers)
     .await?;
-    let jobs = fill(store, &rows).await?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    let pauses = status::pauses(store).await?;
+    fill(store, &rows, &pauses, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
         rows.last().map(|row| row.get("seq"))
     } else {
@@ -189,13 +209,22 @@ async fn full(
         } else {
             None
         },
-        recall: recall(store, row, &parts).await?,
+        // What is queued for the first time made nothing that could be taken back.
+        recall: if state == State::Queued && parts.is_empty() {
+            None
+        } else {
+            recall(store, row, &parts).await?
+        },
         parts,
         error: row
             .get::<Option<&str>, _>("error")
             .and_then(|text| serde_json::from_str::<Fault>(text).ok()),
         parent,
-        children: children(store, seq).await?,
+        children: if row.get::<i64, _>("dependents") > 0 {
+            children(store, seq).await?
+        } else {
+            Vec::new()
+        },
         recalled_ms: row.get("recalled_ms"),
     }))
 }

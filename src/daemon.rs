@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{App, Dispatcher};
 use crate::http::{Doors, HttpState};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Budget, Options, Store, StoreError};
 
 /// A file that moves the daemon's clock; for tests, and only while every Feishu is on loopback.
 pub const TEST_CLOCK_VARIABLE: &str = "FEISHU_RELAY_TEST_CLOCK";
@@ -142,6 +142,14 @@ fn options(config: &Config, apps: &[String]) -> Options {
         retention_ms: millis(config.store.retention),
         content_retention_ms: millis(config.store.content_retention),
         apps: apps.to_vec(),
+        budgets: config.apps.iter().map(budget).collect(),
+    }
+}
+
+fn budget(app: &crate::config::App) -> Budget {
+    Budget {
+        urgent_sms: app.budget.urgent_sms,
+        urgent_phone: app.budget.urgent_phone,
     }
 }
 

@@ -16,7 +16,7 @@ create table job (
     parent   integer,                      -- seq of the job it hangs on
     role     text    not null default '',  -- of a child: then, first, recall, progress
     -- where it stands
-    lane     text    not null,             -- '' until a job that is named has made the message; '-' and the id: none
+    lane     text    not null,             -- '' until a job that is named has made the message; U+0001 and the id: none
     stands   integer not null,             -- 1: its schedule is reached and its dependencies are done
     blocked  integer not null default 0,   -- dependencies not done yet
     rank     integer not null,             -- 0 tried, else priority
@@ -136,6 +136,15 @@ create table month_calls (
     api   text    not null,
     calls integer not null,
     primary key (app, month, api)
+) strict, without rowid;
+
+-- What a day (UTC+8) has spent: people buzzed by SMS and telephone, people whom batches reached.
+create table day_use (
+    app    integer not null,
+    day    text    not null,               -- `2026-11-21`
+    what   text    not null,               -- a kind
+    amount integer not null,
+    primary key (day, app, what)
 ) strict, without rowid;
 
 -- What is stopped. `by` is 'hand' (until resumed) or 'fault' (until it is mended; dropped at start).

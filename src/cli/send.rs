@@ -90,9 +90,6 @@ struct Content {
     /// Image, brought to Feishu first
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// Any file, brought to Feishu first
-    #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
 }
 
 /// The job as the relay takes it.
@@ -272,12 +269,9 @@ impl Content {
         if let Some(file) = &self.image {
             return Ok(("image", bytes(file, input)?));
         }
-        match &self.file {
-            Some(file) => Ok(("file", bytes(file, input)?)),
-            None => Err(Trouble::wrong(
-                "give one of --text, --markdown, --card, --image and --file",
-            )),
-        }
+        Err(Trouble::wrong(
+            "give one of --text, --markdown, --card and --image",
+        ))
     }
 }
 

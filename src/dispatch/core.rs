@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
+use feishu_im::{Api, Repeat};
 
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, PauseKey, Pauses, Spot};
 use crate::dispatch::judge::Judgement;
@@ -114,7 +114,27 @@ impl Core {
     }
 
     /// From now on jobs go.
-    pub(super) fn start(&mut self, past: &[Past], wall_ms: i64, steady_ms: i64) {
+    ///
+    /// `open`: calls that were under way when the process before ended; `reached`: people whom
+    /// batches reached today.
+    pub(super) fn start(
+        &mut self,
+        past: &[Past],
+        open: &[(AppId, Api)],
+        reached: &[(AppId, u32)],
+        wall_ms: i64,
+        steady_ms: i64,
+    ) {
+        for (app, people) in reached {
+            if let Some(app) = self.app_of(*app) {
+                self.pace.restore_day(app, *people, steady_ms);
+            }
+        }
+        for (app, api) in open {
+            if let Some(app) = self.app_of(*app) {
+                self.pace.restore(app, *api, &[(steady_ms, 1)], steady_ms);
+            }
+        }
         let mut calls: BTreeMap<Group, Vec<(i64, u32)>> = BTreeMap::new();
         for one in past {
             if let Some(app) = self.app_of(one.app) {

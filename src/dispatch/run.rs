@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use feishu_im::{Client, op};
+use feishu_im::{Api, Client, op};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -275,29 +275,32 @@ async fn work(
 }
 
 impl Loop {
-    /// Judges the marks of an earlier process and fills the windows with its calls. `false`: stopped meanwhile.
+    /// Judges the marks of an earlier process and fills the windows with its calls. `false`: stopped
+    /// meanwhile.
     async fn begin(&mut self, stop: &CancellationToken) -> bool {
-        loop {
-            match self.judge_left().await {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(%error, "what an earlier process left cannot be judged yet");
-                    tokio::select! {
-                        () = tokio::time::sleep(STORE_PAUSE) => {}
-                        () = stop.cancelled() => return false,
-                    }
-                }
+        let mut open = Vec::new();
+        while let Err(error) = self.take_over(&mut open).await {
+            tracing::error!(%error, "what an earlier process left cannot be judged yet");
+            tokio::select! {
+                () = tokio::time::sleep(STORE_PAUSE) => {}
+                () = stop.cancelled() => return false,
             }
         }
-        let past = self.store.past_calls(LOOK_BACK).await.unwrap_or_default();
-        let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
-        self.dispatcher.core().start(&past, wall_ms, steady_ms);
         true
     }
 
+    async fn take_over(&mut self, open: &mut Vec<(AppId, Api)>) -> Result<(), StoreError> {
+        while !self.judge_left(open).await? {}
+        let past = self.store.past_calls(LOOK_BACK).await?;
+        let reached = self.store.batches_today().await?;
+        let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
+        let mut core = self.dispatcher.core();
+        core.start(&past, open, &reached, wall_ms, steady_ms);
+        Ok(())
+    }
+
     /// One piece of what was left; `true`: nothing is.
-    async fn judge_left(&mut self) -> Result<bool, StoreError> {
+    async fn judge_left(&mut self, open: &mut Vec<(AppId, Api)>) -> Result<bool, StoreError> {
         let left = self.store.left().await?;
         if left.is_empty() {
             return Ok(true);
@@ -305,6 +308,7 @@ impl Loop {
         let now = self.clock.now();
         let mut results = Vec::with_capacity(left.len());
         for left in &left {
+            open.push((left.marked.head.app, left.marked.head.api()));
             let timeout = self
                 .app(left.marked.head.app)
                 .map_or(Duration::from_secs(10), |app| app.timeout);

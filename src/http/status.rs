@@ -65,6 +65,7 @@ fn queue(status: &Status, now_ms: i64) -> Value {
     let apps: Vec<Value> = status.apps.iter().map(|one| app(one, now_ms)).collect();
     let lanes: Vec<Value> = status.lanes.iter().map(|one| lane(one, now_ms)).collect();
     json!({
+        "now": Time(now_ms),
         "apps": apps,
         "pending": status.pending,
         "max_pending": status.max_pending,

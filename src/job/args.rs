@@ -46,6 +46,7 @@ pub(super) struct Parsed {
     pub(super) to: Option<String>,
     pub(super) references: Vec<Reference>,
     pub(super) parts: Vec<NewPart>,
+    pub(super) people: usize,
     pub(super) upload: Option<Upload>,
     pub(super) first: Option<Image>,
 }
@@ -125,10 +126,20 @@ impl Reader<'_> {
         if !flaws.is_empty() {
             return Err(flaws);
         }
+        let buzzed = self
+            .out
+            .get("users")
+            .and_then(Value::as_array)
+            .map(Vec::len);
+        let named = parts
+            .first()
+            .and_then(|part| usize::try_from(part.count).ok());
+        let people = buzzed.or(named).unwrap_or(1);
         Ok(Parsed {
             args: Value::Object(self.out).to_string(),
             to: self.to,
             references: self.references,
+            people,
             parts,
             upload,
             first,

@@ -116,6 +116,8 @@ pub struct NewJob {
     pub references: Vec<Reference>,
     /// Parts, when it is a batch.
     pub parts: Vec<NewPart>,
+    /// People whom one call reaches, as far as the request tells; at least 1.
+    pub people: usize,
     /// Bytes to keep beside the database.
     pub upload: Option<Upload>,
     /// An upload that comes first and whose key this job takes.
@@ -406,9 +408,7 @@ impl Envelope {
             on_doubt: fields
                 .word("on_doubt", OnDoubt::ALL, OnDoubt::name)
                 .unwrap_or(OnDoubt::Hold),
-            on_refused: fields
-                .word("on_refused", OnRefused::ALL, OnRefused::name)
-                .unwrap_or(OnRefused::Fail),
+            on_refused: read_on_refused(fields),
         }
     }
 
@@ -456,6 +456,7 @@ impl Envelope {
             on_refused: self.on_refused,
             references: parsed.references,
             parts: parsed.parts,
+            people: parsed.people,
             upload: parsed.upload,
             first,
             then,
@@ -483,6 +484,7 @@ impl args::Image {
             on_refused: OnRefused::Fail,
             references: Vec::new(),
             parts: Vec::new(),
+            people: 1,
             upload: Some(self.upload),
             first: None,
             then: Vec::new(),
@@ -625,6 +627,17 @@ fn read_expiry(
         (None, Some(parent)) if delay_ms.is_none() && start_ms.is_none() => parent.expires_ms,
         (None, Some(_)) => None,
     }
+}
+
+fn read_on_refused(fields: &mut Fields<'_>) -> OnRefused {
+    let word = fields.word("on_refused", OnRefused::ALL, OnRefused::name);
+    if word == Some(OnRefused::Degrade) {
+        fields.flaw(
+            "on_refused",
+            "this relay cannot degrade a card yet; \"fail\" is what it does",
+        );
+    }
+    word.unwrap_or(OnRefused::Fail)
 }
 
 fn read_labels(

@@ -447,10 +447,7 @@ fn row(
             },
             message: message.map(String::into_boxed_str),
             size: u32::try_from(size + uploaded.min(256 * 1024)).unwrap_or(u32::MAX),
-            weight: job
-                .parts
-                .first()
-                .map_or(1, |part| u32::try_from(part.count).unwrap_or(u32::MAX)),
+            weight: u32::try_from(job.people).unwrap_or(u32::MAX),
             unknown: None,
         },
     }
@@ -509,7 +506,10 @@ fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
         .iter()
         .map(|head| (head.app, head.lane.clone()))
         .collect();
-    for row in rows.iter_mut().filter(|row| row.stands && row.parts == 0) {
+    for row in rows
+        .iter_mut()
+        .filter(|row| row.stands && row.parts == 0 && !row.head.kind.is_urgent())
+    {
         let lane = (row.head.app, row.head.lane.clone());
         if taken.contains(&lane) || !permit.grant(&row.head) {
             taken.insert(lane);

@@ -11,11 +11,11 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Spent, State};
-use crate::store::act;
 use crate::store::dependents::{self, Made};
 use crate::store::insert::{self, NewRow};
 use crate::store::mark;
 use crate::store::writer::Tx;
+use crate::store::{act, day};
 
 /// When a batch's progress is first asked for after it was sent, milliseconds.
 const FIRST_PROGRESS_MS: i64 = 2_000;
@@ -109,6 +109,9 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
     let mut rows = Vec::with_capacity(results.len());
     let mut ledger: BTreeMap<(AppId, &'static str), i64> = BTreeMap::new();
     for result in results {
+        let head = &result.head;
+        let (outcome, at_ms) = (result.record.outcome, result.record.at_ms);
+        day::ended(tx, head.app, head.kind, head.weight, outcome, at_ms).await?;
         if result.counted {
             *ledger
                 .entry((result.head.app, result.head.api().name()))

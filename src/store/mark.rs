@@ -16,8 +16,8 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use crate::job::{
     AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, Priority, Spent, State,
 };
-use crate::store::act;
 use crate::store::writer::Tx;
+use crate::store::{act, day};
 
 /// A mark that an earlier process left without a result.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
     .bind(&*now.boot_id)
     .fetch_all(&mut *tx.conn)
     .await?;
-    let mut marked: Vec<(Marked, bool)> = rows
+    let marked: Vec<(Marked, bool)> = rows
         .iter()
         .filter_map(|row| Some((read(row)?, row.get::<i64, _>("parts") > 0)))
         .collect();
@@ -78,6 +78,14 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
             Some(State::Sending),
         );
     }
+    let mut within = Vec::with_capacity(marked.len());
+    for (job, parts) in marked {
+        let head = &job.head;
+        if day::spend(tx, head.app, head.kind, head.seq, head.weight).await? {
+            within.push((job, parts));
+        }
+    }
+    let mut marked = within;
     let batches: Vec<i64> = marked
         .iter()
         .filter(|(_, parts)| *parts)
@@ -164,6 +172,7 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
         .fetch_optional(&mut *tx.conn)
         .await?;
         let Some(row) = row else { continue };
+        day::taken_back(tx, &row).await?;
         sqlx::query("update part set state = 'queued' where job = ?1 and state = 'sending'")
             .bind(seq)
             .execute(&mut *tx.conn)

@@ -6,6 +6,7 @@
 
 mod accept;
 mod act;
+mod day;
 mod dependents;
 mod face;
 mod finish;
@@ -56,6 +57,17 @@ pub struct Options {
     pub content_retention_ms: i64,
     /// Configured apps, in order.
     pub apps: Vec<String>,
+    /// What each of them may spend a day, in the same order.
+    pub budgets: Vec<Budget>,
+}
+
+/// People that an app may buzz a day, in ways that cost money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// By SMS.
+    pub urgent_sms: u32,
+    /// By telephone.
+    pub urgent_phone: u32,
 }
 
 /// The store. Clones share it.
@@ -349,6 +361,17 @@ impl Store {
         )
         .await
         .map_err(failed)
+    }
+
+    /// People whom the batches of each app reached today (UTC+8).
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn batches_today(&self) -> Result<Vec<(AppId, u32)>, StoreError> {
+        let wall_ms = self.shared.clock.wall_ms();
+        day::batches_today(&self.shared.readers, wall_ms)
+            .await
+            .map_err(failed)
     }
 
     /// May this id have been a job that was purged?

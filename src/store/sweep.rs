@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, dependents, mark};
+use crate::store::{Pause, day, dependents, mark};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -22,6 +22,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S)
         .execute(&mut *tx.conn)
         .await?;
+    day::drop_old(tx).await?;
     Ok(due || over || old)
 }
 

@@ -114,11 +114,6 @@ pub(crate) enum FailClass {
     Admin,
     GaveUp,
     Unclear,
-    #[expect(
-        dead_code,
-        reason = "the daily budget of urgent calls is read, not yet kept"
-    )]
-    Budget,
     Dropped,
 }
 
@@ -131,7 +126,6 @@ impl FailClass {
             Self::Admin => "admin",
             Self::GaveUp => "gave_up",
             Self::Unclear => "unclear",
-            Self::Budget => "budget",
             Self::Dropped => "dropped",
         }
     }

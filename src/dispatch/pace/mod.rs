@@ -320,13 +320,6 @@ impl Pace {
     }
 
     /// Counts the recipients that batches of this app reached earlier today (UTC+8).
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "what batches reached today is not yet read back at a start"
-        )
-    )]
     pub(crate) fn restore_day(&mut self, app: usize, recipients: u32, now: i64) {
         self.apps[app].day.restore(recipients, now);
     }

@@ -71,10 +71,14 @@ pub(super) async fn progress(
     if fresh {
         let mut watch = relay.state.store.watch(job.id);
         if relay.state.store.ask_progress(job.id).await? {
-            tokio::select! {
-                () = watch.changed() => {}
-                () = tokio::time::sleep(FRESH) => {}
-                () = relay.stop.cancelled() => {}
+            let deadline = tokio::time::Instant::now() + FRESH;
+            // Each part answers for itself; counts of different times are not added up.
+            while relay.state.store.asks_progress(job.id).await? {
+                tokio::select! {
+                    () = watch.changed() => {}
+                    () = tokio::time::sleep_until(deadline) => break,
+                    () = relay.stop.cancelled() => break,
+                }
             }
             job = relay.job_named(&Name::Job(job.id)).await?;
         }

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::rfc3339;
 use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
+use crate::store::after;
 use crate::store::finish;
 use crate::store::writer::Tx;
 use crate::store::{Act, ActError, Acted, dependents, mark};
@@ -328,7 +329,7 @@ async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Acted, sqlx
             .execute(&mut *tx.conn)
             .await?;
     }
-    let started = subject.parts && finish::start_recall(tx, subject.seq).await?;
+    let started = subject.parts && after::start_recall(tx, subject.seq).await?;
     Ok(if started { Acted::Later } else { Acted::Now })
 }
 
@@ -350,7 +351,7 @@ async fn recall_made(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx
     let running = running.as_deref();
     // Of a batch a part may have been sent since the last time; a message is there once.
     if (subject.parts || matches!(running, None | Some("in_doubt")))
-        && finish::start_recall(tx, subject.seq).await?
+        && after::start_recall(tx, subject.seq).await?
     {
         return Ok(Ok(Acted::Later));
     }
@@ -411,7 +412,7 @@ async fn settle(
     }
     end(tx, subject, state, fault.as_ref()).await?;
     if subject.wished {
-        finish::start_recall(tx, subject.seq).await?;
+        after::start_recall(tx, subject.seq).await?;
     }
     Ok(Ok(Acted::Now))
 }
@@ -449,8 +450,8 @@ async fn recall_late(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
     .bind(seq)
     .fetch_one(&mut *tx.conn)
     .await?;
-    if wanted && !finish::start_recall(tx, seq).await? {
-        finish::note_batch(tx, seq).await?;
+    if wanted && !after::start_recall(tx, seq).await? {
+        after::note_batch(tx, seq).await?;
     }
     Ok(())
 }
@@ -463,5 +464,5 @@ pub(super) async fn ask_progress(tx: &mut Tx<'_>, id: JobId) -> Result<bool, sql
             .fetch_optional(&mut *tx.conn)
             .await?;
     let Some(seq) = seq else { return Ok(false) };
-    finish::hurry_progress(tx, seq).await
+    after::hurry_progress(tx, seq).await
 }

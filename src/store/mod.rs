@@ -6,6 +6,7 @@
 
 mod accept;
 mod act;
+mod after;
 mod day;
 mod dependents;
 mod face;
@@ -276,6 +277,15 @@ impl Store {
     /// Nothing changed; ask again.
     pub async fn ask_progress(&self, id: JobId) -> Result<bool, StoreError> {
         self.ask(|reply| Request::AskProgress(id, reply)).await
+    }
+
+    /// Is a question for a batch's progress under way, or about to be?
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn asks_progress(&self, id: JobId) -> Result<bool, StoreError> {
+        let now_ms = self.shared.clock.wall_ms();
+        read::asks_progress(self, id, now_ms).await.map_err(failed)
     }
 
     /// Tells of each change of that job that is committed after this call.

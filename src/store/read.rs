@@ -1,9 +1,9 @@
-//! Jobs as they are answered, read beside the writer.
+//! Jobs as they are answered, read beside the writer: each from one snapshot, so that its parts agree.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::clock::parse_rfc3339;
@@ -26,19 +26,20 @@ pub(super) fn public_lane(lane: &str) -> Option<&str> {
 }
 
 pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx::Error> {
-    let readers = &store.shared.readers;
+    let mut snapshot = store.shared.readers.begin().await?;
+    let conn = &mut *snapshot;
     let row = match name {
-        Name::Job(id) => sqlx::query("select * from job where id = ?1").bind(id.0.as_slice()).fetch_optional(readers).await?,
-        Name::Message(id) => sqlx::query("select * from job where message_id = ?1 and own = 0 order by seq desc limit 1").bind(id).fetch_optional(readers).await?,
+        Name::Job(id) => sqlx::query("select * from job where id = ?1").bind(id.0.as_slice()).fetch_optional(&mut *conn).await?,
+        Name::Message(id) => sqlx::query("select * from job where message_id = ?1 and own = 0 order by seq desc limit 1").bind(id).fetch_optional(&mut *conn).await?,
         Name::Batch(id) => {
-            sqlx::query("select job.* from part join job on job.seq = part.job where part.batch_message_id = ?1 order by job.seq desc limit 1").bind(id).fetch_optional(readers).await?
+            sqlx::query("select job.* from part join job on job.seq = part.job where part.batch_message_id = ?1 order by job.seq desc limit 1").bind(id).fetch_optional(&mut *conn).await?
         }
     };
     match row {
         None => Ok(None),
         Some(row) => {
-            let pauses = status::pauses(store).await?;
-            let mut job = full(store, &row, &pauses).await?;
+            let pauses = status::pauses(&mut *conn).await?;
+            let mut job = full(store, &mut *conn, &row, &pauses).await?;
             if let Some(job) = &mut job {
                 job.args = row.get("args");
             }
@@ -48,9 +49,12 @@ pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx:
 }
 
 pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx::Error> {
-    let pauses = status::pauses(store).await?;
     let mut jobs = Vec::with_capacity(ids.len());
     for some in ids.chunks(ROWS_AT_ONCE) {
+        // A snapshot each: a long one would keep the log from being reset.
+        let mut snapshot = store.shared.readers.begin().await?;
+        let conn = &mut *snapshot;
+        let pauses = status::pauses(&mut *conn).await?;
         let hex: Vec<String> = some.iter().map(|id| id.hex()).collect();
         let rows = sqlx::query(
             "select job.* from json_each(?1) wanted
@@ -58,33 +62,36 @@ pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx:
               order by wanted.key",
         )
         .bind(json!(hex).to_string())
-        .fetch_all(&store.shared.readers)
+        .fetch_all(&mut *conn)
         .await?;
-        fill(store, &rows, &pauses, &mut jobs).await?;
+        fill(store, &mut *conn, &rows, &pauses, &mut jobs).await?;
     }
     Ok(jobs)
 }
 
 async fn fill(
     store: &Store,
+    conn: &mut SqliteConnection,
     rows: &[SqliteRow],
     pauses: &[Pause],
     jobs: &mut Vec<Job>,
 ) -> Result<(), sqlx::Error> {
     for row in rows {
-        jobs.extend(full(store, row, pauses).await?);
+        jobs.extend(full(store, &mut *conn, row, pauses).await?);
     }
     Ok(())
 }
 
 pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::Error> {
+    let mut snapshot = store.shared.readers.begin().await?;
+    let conn = &mut *snapshot;
     let limit = i64::from(filter.limit.clamp(1, 200));
     let app = match &filter.app {
         None => None,
         Some(app) => Some(
             sqlx::query_scalar::<_, i64>("select id from app where name = ?1")
                 .bind(app)
-                .fetch_optional(&store.shared.readers)
+                .fetch_optional(&mut *conn)
                 .await?
                 .unwrap_or(-1),
         ),
@@ -101,18 +108,18 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
         .bind(filter.cursor.unwrap_or(i64::MAX))
         .bind(ROWS_LOOKED_AT)
         .bind(limit)
-        .fetch_all(&store.shared.readers)
+        .fetch_all(&mut *conn)
         .await?;
     let looked_at: Option<i64> = sqlx::query_scalar(
         "select seq from job where seq < ?1 order by seq desc limit 1 offset ?2",
     )
     .bind(filter.cursor.unwrap_or(i64::MAX))
     .bind(ROWS_LOOKED_AT - 1)
-    .fetch_optional(&store.shared.readers)
+    .fetch_optional(&mut *conn)
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
-    let pauses = status::pauses(store).await?;
-    fill(store, &rows, &pauses, &mut jobs).await?;
+    let pauses = status::pauses(&mut *conn).await?;
+    fill(store, &mut *conn, &rows, &pauses, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
         rows.last().map(|row| row.get("seq"))
     } else {
@@ -146,6 +153,7 @@ const LIST: &str = "
 /// A row with everything that stands elsewhere. `None`: of a kind that this binary does not know.
 async fn full(
     store: &Store,
+    conn: &mut SqliteConnection,
     row: &SqliteRow,
     pauses: &[Pause],
 ) -> Result<Option<Job>, sqlx::Error> {
@@ -162,15 +170,15 @@ async fn full(
         return Ok(None);
     };
     let seq: i64 = row.get("seq");
-    let app = app_name(store, row.get("app")).await?;
+    let app = app_name(store, &mut *conn, row.get("app")).await?;
     let lane: &str = row.get("lane");
     let parts = if row.get::<i64, _>("parts") > 0 {
-        parts(store, seq).await?
+        parts(&mut *conn, seq).await?
     } else {
         Vec::new()
     };
     let waiting_for = if state == State::Queued {
-        Some(waiting_for(store, row, &app, kind, pauses).await?)
+        Some(waiting_for(store, &mut *conn, row, &app, kind, pauses).await?)
     } else {
         None
     };
@@ -178,7 +186,7 @@ async fn full(
         row.get::<Option<i64>, _>("parent"),
         row.get::<&str, _>("role"),
     ) {
-        (Some(parent), "then") => id_of(store, parent).await?,
+        (Some(parent), "then") => id_of(&mut *conn, parent).await?,
         _ => None,
     };
     Ok(Some(Job {
@@ -205,7 +213,7 @@ async fn full(
         actions: actions(row.get("actions")),
         receipt: row.get("receipt"),
         progress: if kind == Kind::BatchSend {
-            progress(store, seq).await?
+            progress(&mut *conn, seq).await?
         } else {
             None
         },
@@ -213,7 +221,7 @@ async fn full(
         recall: if state == State::Queued && parts.is_empty() {
             None
         } else {
-            recall(store, row, &parts).await?
+            recall(&mut *conn, row, &parts).await?
         },
         parts,
         error: row
@@ -221,7 +229,7 @@ async fn full(
             .and_then(|text| serde_json::from_str::<Fault>(text).ok()),
         parent,
         children: if row.get::<i64, _>("dependents") > 0 {
-            children(store, seq).await?
+            children(&mut *conn, seq).await?
         } else {
             Vec::new()
         },
@@ -229,14 +237,18 @@ async fn full(
     }))
 }
 
-async fn app_name(store: &Store, app: i64) -> Result<String, sqlx::Error> {
+async fn app_name(
+    store: &Store,
+    conn: &mut SqliteConnection,
+    app: i64,
+) -> Result<String, sqlx::Error> {
     match store.app_name(crate::job::AppId(app)) {
         Some(name) => Ok(name.to_owned()),
         // It was configured once.
         None => {
             sqlx::query_scalar("select name from app where id = ?1")
                 .bind(app)
-                .fetch_one(&store.shared.readers)
+                .fetch_one(&mut *conn)
                 .await
         }
     }
@@ -246,19 +258,19 @@ fn parse<T: serde::de::DeserializeOwned + Default>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-async fn id_of(store: &Store, seq: i64) -> Result<Option<JobId>, sqlx::Error> {
+async fn id_of(conn: &mut SqliteConnection, seq: i64) -> Result<Option<JobId>, sqlx::Error> {
     let id: Option<Vec<u8>> = sqlx::query_scalar("select id from job where seq = ?1")
         .bind(seq)
-        .fetch_optional(&store.shared.readers)
+        .fetch_optional(&mut *conn)
         .await?;
     Ok(id.and_then(|id| id.try_into().ok()).map(JobId))
 }
 
-async fn children(store: &Store, seq: i64) -> Result<Vec<JobId>, sqlx::Error> {
+async fn children(conn: &mut SqliteConnection, seq: i64) -> Result<Vec<JobId>, sqlx::Error> {
     let ids: Vec<Vec<u8>> =
         sqlx::query_scalar("select id from job where parent = ?1 and role = 'then' order by seq")
             .bind(seq)
-            .fetch_all(&store.shared.readers)
+            .fetch_all(&mut *conn)
             .await?;
     Ok(ids
         .into_iter()
@@ -267,12 +279,12 @@ async fn children(store: &Store, seq: i64) -> Result<Vec<JobId>, sqlx::Error> {
         .collect())
 }
 
-async fn parts(store: &Store, seq: i64) -> Result<Vec<PartRecord>, sqlx::Error> {
+async fn parts(conn: &mut SqliteConnection, seq: i64) -> Result<Vec<PartRecord>, sqlx::Error> {
     let rows = sqlx::query(
         "select state, batch_message_id, count, error, receipt from part where job = ?1 order by n",
     )
     .bind(seq)
-    .fetch_all(&store.shared.readers)
+    .fetch_all(&mut *conn)
     .await?;
     Ok(rows
         .iter()
@@ -293,8 +305,8 @@ async fn parts(store: &Store, seq: i64) -> Result<Vec<PartRecord>, sqlx::Error> 
 }
 
 /// The parts' progress as one, under Feishu's names.
-async fn progress(store: &Store, seq: i64) -> Result<Option<String>, sqlx::Error> {
-    let list: Vec<String> = sqlx::query_scalar("select progress from job where parent = ?1 and role = 'progress' and progress is not null order by seq").bind(seq).fetch_all(&store.shared.readers).await?;
+async fn progress(conn: &mut SqliteConnection, seq: i64) -> Result<Option<String>, sqlx::Error> {
+    let list: Vec<String> = sqlx::query_scalar("select progress from job where parent = ?1 and role = 'progress' and progress is not null order by seq").bind(seq).fetch_all(&mut *conn).await?;
     if list.is_empty() {
         return Ok(None);
     }
@@ -322,14 +334,31 @@ async fn progress(store: &Store, seq: i64) -> Result<Option<String>, sqlx::Error
     ))
 }
 
+/// Is a follow-up of that batch due or under way?
+pub(super) async fn asks_progress(
+    store: &Store,
+    id: JobId,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select 1 from job follow
+                         where follow.parent = (select seq from job where id = ?1) and follow.role = 'progress'
+                           and (follow.state = 'sending' or (follow.state = 'queued' and follow.run_ms <= ?2)))",
+    )
+    .bind(id.0.as_slice())
+    .bind(now_ms)
+    .fetch_one(&store.shared.readers)
+    .await
+}
+
 /// How far taking it back is, from the relay's own job for it, or from the wish that waits for the id.
 async fn recall(
-    store: &Store,
+    conn: &mut SqliteConnection,
     row: &SqliteRow,
     parts: &[PartRecord],
 ) -> Result<Option<RecallRecord>, sqlx::Error> {
     let seq: i64 = row.get("seq");
-    let job = sqlx::query("select state, error from job where parent = ?1 and role = 'recall' order by seq desc limit 1").bind(seq).fetch_optional(&store.shared.readers).await?;
+    let job = sqlx::query("select state, error from job where parent = ?1 and role = 'recall' order by seq desc limit 1").bind(seq).fetch_optional(&mut *conn).await?;
     let Some(job) = job else {
         let wished = row.get::<Option<&str>, _>("wish") == Some("recall")
             && row.get::<&str, _>("state") == "sending";
@@ -363,7 +392,7 @@ async fn recall(
         "select count(recalled_ms), count(batch_message_id) from part where job = ?1",
     )
     .bind(seq)
-    .fetch_one(&store.shared.readers)
+    .fetch_one(&mut *conn)
     .await?;
     Ok(Some(RecallRecord {
         state,
@@ -376,6 +405,7 @@ async fn recall(
 /// Of several the first of: schedule, dependency, app, retry, then its place in the lane.
 async fn waiting_for(
     store: &Store,
+    conn: &mut SqliteConnection,
     row: &SqliteRow,
     app: &str,
     kind: Kind,
@@ -412,7 +442,7 @@ async fn waiting_for(
     .bind(lane)
     .bind(row.get::<i64, _>("rank"))
     .bind(row.get::<i64, _>("seq"))
-    .fetch_one(&store.shared.readers)
+    .fetch_one(&mut *conn)
     .await?;
     Ok(if before {
         WaitingFor::Lane

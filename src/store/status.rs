@@ -1,6 +1,7 @@
 //! The queue as it is, from rows that are kept, never counted.
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{AppId, State};
 use crate::store::{AppStatus, LaneStatus, Pause, Status, Store, bytes_of, finish};
@@ -12,7 +13,7 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
         .bind(finish::month(store.shared.clock.wall_ms()))
         .fetch_all(readers)
         .await?;
-    let pauses = pauses(store).await?;
+    let pauses = pauses(&mut *store.shared.readers.acquire().await?).await?;
     let pulse = store.pulse();
     let names: Vec<String> = sqlx::query_scalar("select name from app order by id")
         .fetch_all(readers)
@@ -80,13 +81,13 @@ fn lane_status(store: &Store, app: AppId, lane: &str, oldest_due_ms: i64) -> Opt
 }
 
 /// Everything that is stopped.
-pub(super) async fn pauses(store: &Store) -> Result<Vec<Pause>, sqlx::Error> {
+pub(super) async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sqlx::Error> {
     let rows = sqlx::query(
         "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms
            from pause left join app on app.id = pause.app
           order by app.name, lane, api",
     )
-    .fetch_all(&store.shared.readers)
+    .fetch_all(conn)
     .await?;
     Ok(rows
         .iter()

@@ -12,6 +12,8 @@
     reason = "a test that cannot go on should stop here"
 )]
 
+pub mod jobs;
+
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -4,11 +4,12 @@
 //! for reports, for time, and for the stop. While the store cannot write, results are kept and
 //! offered again; nothing is marked, so nothing is sent.
 
-use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use feishu_im::{Api, Client, op};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +30,6 @@ const RESULTS: usize = 256;
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// Windows look back so far at a start: one minute, and the longest time-out.
 const LOOK_BACK: Duration = Duration::from_secs(61);
-/// Between two reads of the relay's own that look whether Feishu is back.
-const READ_GAP_MS: i64 = 1_000;
 /// Lanes shown in status.
 const LANES_SHOWN: usize = 100;
 
@@ -126,7 +125,8 @@ struct Loop {
     sweeping: bool,
     swept_ms: i64,
     showing: bool,
-    looked_ms: HashMap<usize, i64>,
+    /// Reads of the relay's own that look whether Feishu is back: one a second for each app.
+    looks: Vec<DefaultDirectRateLimiter>,
     store_back_ms: i64,
     stopping: bool,
     /// Marks on their way back.
@@ -207,6 +207,8 @@ async fn work(
 ) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
     let longest = apps.iter().map(|app| app.timeout).max().unwrap_or_default();
+    let quota = Quota::per_second(NonZeroU32::MIN);
+    let looks = apps.iter().map(|_| RateLimiter::direct(quota)).collect();
     let mut the = Loop {
         dispatcher,
         store,
@@ -219,7 +221,7 @@ async fn work(
         sweeping: false,
         swept_ms: i64::MIN / 2,
         showing: false,
-        looked_ms: HashMap::new(),
+        looks,
         store_back_ms: i64::MIN,
         stopping: false,
         taking_back: 0,
@@ -483,10 +485,9 @@ impl Loop {
     fn look(&mut self, steady_ms: i64) {
         let wanted = self.dispatcher.core().reads_wanted(steady_ms);
         for at in wanted {
-            if steady_ms - self.looked_ms.get(&at).copied().unwrap_or(i64::MIN / 2) < READ_GAP_MS {
+            if self.looks[at].check().is_err() {
                 continue;
             }
-            self.looked_ms.insert(at, steady_ms);
             let client = self.apps[at].client.clone();
             self.spawn(async move {
                 let exchange = client.call(&op::BotInfo.request()).await;

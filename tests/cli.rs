@@ -254,7 +254,7 @@ async fn a_wait_that_runs_out_ends_with_4() {
 
 #[tokio::test]
 async fn refusals_say_why_in_one_line() {
-    let problem = json!({"title": "Unprocessable", "detail": "the job is not right", "errors": [{"pointer": "/args/to", "detail": "is missing"}]});
+    let problem = json!({"title": "Unprocessable", "detail": "the job is not right"});
     for (status, code) in [
         (400, 2),
         (401, 2),
@@ -267,13 +267,41 @@ async fn refusals_say_why_in_one_line() {
         let ended = run(vec![(status, problem.clone())], &SEND, "").await;
         assert_eq!(ended.code, code, "{status}");
         assert!(
-            ended
-                .err
-                .contains("the job is not right; /args/to is missing"),
+            ended.err.ends_with(": the job is not right\n"),
             "{}",
             ended.err
         );
         assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_said_once() {
+    let flaw = |pointer: &str, detail: &str| json!({"pointer": pointer, "detail": detail});
+    for (status, detail, errors, said) in [
+        (
+            422,
+            "/args/to: is missing",
+            json!([flaw("/args/to", "is missing")]),
+            "(422): /args/to: is missing\n",
+        ),
+        (
+            422,
+            "/key: is empty (and 1 more)",
+            json!([flaw("/key", "is empty"), flaw("/kind", "is missing")]),
+            "(422): /key: is empty; /kind: is missing\n",
+        ),
+        (
+            409,
+            "job_1 has this key",
+            json!([flaw("", "job_1 has this key")]),
+            "(409): job_1 has this key\n",
+        ),
+    ] {
+        let problem = json!({"title": "Refused", "detail": detail, "errors": errors});
+        let ended = run(vec![(status, problem)], &SEND, "").await;
+        assert_eq!(ended.code, 2);
+        assert!(ended.err.ends_with(said), "{}", ended.err);
     }
 }
 

@@ -281,7 +281,8 @@ impl Relay {
     }
 }
 
-/// A problem document in one line: its detail and each flaw with its pointer.
+/// A problem document in one line: each flaw with its pointer, else the detail, which says no
+/// more than the flaws do where there are any.
 fn words(problem: Option<Value>, body: &str) -> String {
     const SHOWN_MAX: usize = 200;
     let Some(problem) = problem.filter(Value::is_object) else {
@@ -289,18 +290,17 @@ fn words(problem: Option<Value>, body: &str) -> String {
         return line.chars().take(SHOWN_MAX).collect();
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut said = vec![text(&problem["detail"])];
-    if said[0].is_empty() {
-        said = vec![text(&problem["title"])];
-    }
-    for flaw in problem["errors"].as_array().into_iter().flatten() {
-        said.push(format!(
-            "{} {}",
-            text(&flaw["pointer"]),
-            text(&flaw["detail"])
-        ));
-    }
-    said.join("; ")
+    let flaws = problem["errors"].as_array().into_iter().flatten();
+    let flaws = flaws.map(|flaw| match text(&flaw["pointer"]) {
+        pointer if pointer.is_empty() => text(&flaw["detail"]),
+        pointer => format!("{pointer}: {}", text(&flaw["detail"])),
+    });
+    let said = flaws.collect::<Vec<_>>().join("; ");
+    let words = [said, text(&problem["detail"]), text(&problem["title"])];
+    words
+        .into_iter()
+        .find(|words| !words.is_empty())
+        .unwrap_or_default()
 }
 
 /// The last cause of an error: the one with the system's words.

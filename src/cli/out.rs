@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 /// Prints one line to stdout.
@@ -25,18 +25,45 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(out, "{text}");
 }
 
-/// Prints a table; on a terminal no wider than it.
+/// Prints a table; on a terminal no wider than it, as far as its last column can give way.
 pub(super) fn table(headers: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
+    line(&lay_out(headers, rows, Table::new().width()))
+}
+
+/// Lays out a table for a terminal of `width` columns; `None` or 0: nobody knows how wide.
+///
+/// Only the last column is ever broken over lines: the others hold ids, which are copied, and
+/// numbers. When there is too little room even so, it is left to the terminal to break lines.
+fn lay_out(headers: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>) -> String {
+    /// The least width in which words are worth breaking over lines, with the blanks beside them.
+    const LAST_MIN: u32 = 20;
+    /// One blank on each side of a column.
+    const BLANKS: u32 = 2;
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
         .enforce_styling()
         .set_header(headers)
         .add_rows(rows);
+    let last = table.column_count().saturating_sub(1);
+    let widths = table.column_max_content_widths();
+    let whole: u32 = widths
+        .iter()
+        .take(last)
+        .map(|one| u32::from(*one) + BLANKS)
+        .sum();
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    if let Some(width) = width.filter(|width| u32::from(*width) >= whole + LAST_MIN) {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+        for column in table.column_iter_mut().take(last) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     let text = table.to_string();
     let trimmed: Vec<_> = text.lines().map(str::trim_end).collect();
-    line(&trimmed.join("\n"))
+    trimmed.join("\n")
 }
 
 /// A list of objects as a table: a column for each key, in the order of the alphabet.
@@ -120,4 +147,31 @@ pub(super) fn reason(job: &Value) -> String {
     ];
     let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     said.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_never_broken_over_lines() {
+        const ID: &str = "job_0123456789abcdef0123456789abcdef";
+        const WHY: &str = "230002 The bot can not be outside the group, and so on and so on";
+        fn check(width: Option<u16>, lines: usize) {
+            let row = vec![Cell::new(ID), Cell::new("oc_a"), Cell::new(WHY)];
+            let text = lay_out(&["ID", "TO", "WHY"], vec![row], width);
+            assert!(text.contains(ID), "{width:?}: {text}");
+            assert_eq!(text.lines().count(), lines, "{width:?}: {text}");
+            let room = usize::from(width.unwrap_or(0));
+            if lines > 2 {
+                assert!(text.lines().all(|line| line.len() <= room), "{text}");
+            }
+        }
+        check(None, 2);
+        check(Some(0), 2);
+        check(Some(1), 2);
+        check(Some(60), 2);
+        check(Some(80), 3);
+        check(Some(200), 2);
+    }
 }

@@ -621,6 +621,10 @@ async fn the_demo_ends_well_and_shows_the_kind_and_end_of_every_job() {
 
 #[tokio::test]
 async fn help_fits_a_screen() {
+    let top = finish(command(&["-h"]), "").await.out;
+    for code in ["0  stored; with --wait: done", "5  in doubt"] {
+        assert!(top.contains(code), "{top}");
+    }
     for words in [
         &[][..],
         &["send"],

@@ -10,7 +10,7 @@ pub(super) enum Exit {
     Fine = 0,
     /// The job failed, or the command itself did.
     Failed = 1,
-    /// The words of the command or the config are wrong; nothing was done.
+    /// The words of the command or the config are wrong, or the relay refused; nothing was done.
     Wrong = 2,
     /// The relay is unreachable or full; nothing was stored.
     Unreachable = 3,

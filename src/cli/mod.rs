@@ -28,9 +28,19 @@ use crate::config::Config;
 /// What every complaint on stderr begins with.
 const NAME: &str = "feishu-relay";
 
+/// How commands end, for `-h`; `exit` has the same as a type, README.md as a table.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  stored; with --wait: done
+  1  failed
+  2  the words or the config are wrong, or the relay refused
+  3  relay unreachable or full, nothing stored
+  4  stored, but not settled in time
+  5  in doubt, or not known whether it was stored";
+
 /// A durable queue in front of Feishu: each message once, in order, within its limits
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -584,6 +584,57 @@ async fn the_sandbox_says_where_it_is_and_stops_when_told() {
     assert_eq!(ended.code, 2, "{}", ended.err);
 }
 
+/// The first lines of a sandbox, which is then told to stop.
+async fn sandbox_says(words: &[&str], lines: usize) -> Vec<String> {
+    let words = [&["sandbox", "--listen", "127.0.0.1:0"], words].concat();
+    let mut child = command(&words).spawn().expect("the binary starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut said = Vec::new();
+    while said.len() < lines {
+        said.push(out.next_line().await.expect("text").expect("a line"));
+    }
+    let id = child.id().expect("it runs").to_string();
+    let kill = Command::new("kill").args(["-TERM", &id]).status().await;
+    assert!(kill.expect("kill runs").success());
+    assert_eq!(child.wait().await.expect("an end").code(), Some(0));
+    said
+}
+
+#[tokio::test]
+async fn the_sandbox_says_which_app_and_chat_to_use() {
+    let usual = [
+        "app       cli_5a9db0c5a9db0c5a with secret sandbox-secret",
+        "a chat    oc_5a9db0c0000000000000000000000001",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (fresh, other, seed) = (file("fresh"), file("other"), file("seed"));
+    let written = json!({
+        "apps": [{"app_id": "cli_a", "app_secret": "s1"}],
+        "users": [],
+        "chats": [{"chat_id": "oc_shut", "bots": []}, {"chat_id": "oc_open"}],
+    });
+    std::fs::write(&seed, written.to_string()).unwrap();
+    for (words, expected) in [
+        (&[][..], usual),
+        (&["--state", &fresh], usual),
+        (&["--state", &fresh], usual),
+        (
+            &["--state", &other, "--seed", &seed],
+            ["app       cli_a with secret s1", "a chat    oc_open"],
+        ),
+        (
+            &["--state", &other],
+            [
+                "app       cli_a with the secret of its seed",
+                "a chat    oc_open",
+            ],
+        ),
+    ] {
+        assert_eq!(sandbox_says(words, 4).await[2..], expected, "{words:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_demo_ends_well_and_shows_the_kind_and_end_of_every_job() {
     let ended = finish(command(&["demo", "--exit"]), "").await;

@@ -187,8 +187,11 @@ async fn wrong_words_end_with_2_before_anything_is_asked() {
         &["send", "--to", "oc_a"][..],
         &["send", "--text", "hi"],
         &["send", "--to", "oc_a", "--text", "hi", "--markdown", "hi"],
-        &["send", "--to", "oc_a", "--text", "hi", "--delay", "soon"],
         &["send", "--to", "oc_a", "--text", "hi", "--label", "team"],
+        &[
+            "send", "--to", "oc_a", "--text", "hi", "--label", "a=1", "--label", "a=2",
+        ],
+        &["jobs", "list", "--label", "a=1", "--label", "a=1"],
         &["send", "--to", "oc_a", "--card", "/nonexistent"],
         &["send", "--open-ids", "-", "--text", "-"],
         &["send", "--to", "oc_a", "--text", "hi", "--url", "ftp://a"],
@@ -205,6 +208,21 @@ async fn wrong_words_end_with_2_before_anything_is_asked() {
         );
         assert!(!ended.err.is_empty(), "{words:?}");
     }
+}
+
+#[tokio::test]
+async fn a_time_is_for_the_relay_to_refuse() {
+    let detail = "/delay: must be a duration";
+    let refused = vec![(422, json!({"detail": detail}))];
+    let words = [&SEND[..], &["--delay", "-1h", "--expires-in", "-5m"]].concat();
+    let ended = run(refused, &words, "").await;
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains(detail), "{}", ended.err);
+    let body = &ended.seen[0].body;
+    assert_eq!(
+        (&body["delay"], &body["expires_in"]),
+        (&json!("-1h"), &json!("-5m"))
+    );
 }
 
 #[tokio::test]

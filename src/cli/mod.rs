@@ -17,6 +17,7 @@ mod serve;
 mod signal;
 mod status;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -102,6 +103,15 @@ fn load(path: Option<&Path>) -> Result<Config, Trouble> {
         out::complain(&format!("warning: {}", warning.in_file(&config.file)));
     }
     Ok(config)
+}
+
+/// Refuses a label that is given twice: one of the two values would be lost in silence.
+fn each_label_once(labels: &[(String, String)]) -> Result<(), Trouble> {
+    let mut names = HashSet::new();
+    match labels.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(Trouble::wrong(format!("--label {name} is given twice"))),
+        None => Ok(()),
+    }
 }
 
 /// Reads `name=value`.

@@ -53,10 +53,10 @@ pub(super) struct Send {
     #[arg(long, value_parser = ["high", "normal", "low"], hide_possible_values = true)]
     priority: Option<String>,
     /// Not before this long from now
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     delay: Option<String>,
     /// Not after this long from now
-    #[arg(long, value_name = "TIME", value_parser = duration_text)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     expires_in: Option<String>,
     /// Label, may be repeated
     #[arg(long = "label", value_name = "K=V", value_parser = super::label)]
@@ -116,6 +116,7 @@ struct Job<'a> {
 impl Send {
     /// Stores the job and, with `--wait`, follows it.
     pub(super) async fn run(self) -> Ended {
+        super::each_label_once(&self.labels)?;
         let body = self.body(&mut Input::default())?;
         let relay = self.remote.relay()?;
         let until = self.wait.map(|wait| Instant::now() + wait);
@@ -290,11 +291,6 @@ fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Trouble> {
 
 fn unwritable(error: serde_json::Error) -> Trouble {
     Trouble::new(Exit::Failed, format!("cannot write the request: {error}"))
-}
-
-/// Checks a duration and leaves its words to the relay.
-fn duration_text(text: &str) -> Result<String, String> {
-    values::duration(text).map(|_| text.to_owned())
 }
 
 /// Files and standard input; the latter can be read once.

@@ -6,7 +6,6 @@ use super::filter::Filter;
 use crate::cli::exit::{Ended, Exit, Trouble};
 use crate::cli::out;
 use crate::cli::relay::Remote;
-use crate::config::values;
 
 /// One job, or a choice of many.
 #[derive(Debug, clap::Args)]
@@ -28,7 +27,7 @@ pub(in crate::cli) struct Retry {
     #[command(flatten)]
     act: Act,
     /// New life of one job that has expired
-    #[arg(long, value_name = "TIME", value_parser = checked_duration, requires = "id")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "id")]
     expires_in: Option<String>,
 }
 
@@ -45,7 +44,7 @@ impl Retry {
 impl Act {
     /// Asks the relay to do `verb`.
     pub(super) async fn run(self, verb: &str, body: Option<String>) -> Ended {
-        let query = self.filter.query();
+        let query = self.filter.query()?;
         match &self.id {
             Some(id) => {
                 if self.dry_run || !query.is_empty() {
@@ -88,8 +87,4 @@ impl Act {
         }
         Ok(Exit::Fine)
     }
-}
-
-fn checked_duration(text: &str) -> Result<String, String> {
-    values::duration(text).map(|_| text.to_owned())
 }

@@ -1,5 +1,7 @@
 //! Which jobs: the filters of a list, as flags and as a query.
 
+use crate::cli::exit::Trouble;
+
 /// Flags that choose jobs; all given must match.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Which jobs")]
@@ -35,16 +37,20 @@ pub(super) struct Filter {
     #[arg(long = "label", value_name = "K=V", value_parser = crate::cli::label)]
     labels: Vec<(String, String)>,
     /// Accepted since: RFC 3339, or a duration back
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Accepted until
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
 }
 
 impl Filter {
     /// The query of it; empty when nothing was chosen.
-    pub(super) fn query(&self) -> Vec<(String, String)> {
+    ///
+    /// # Errors
+    /// A label is given twice.
+    pub(super) fn query(&self) -> Result<Vec<(String, String)>, Trouble> {
+        crate::cli::each_label_once(&self.labels)?;
         let code = self.code.map(|code| code.to_string());
         let given = [
             ("state", &self.state),
@@ -66,6 +72,6 @@ impl Filter {
             .labels
             .iter()
             .map(|(name, value)| (format!("label.{name}"), value.clone()));
-        plain.chain(labels).collect()
+        Ok(plain.chain(labels).collect())
     }
 }

@@ -29,7 +29,7 @@ impl List {
     /// Prints one page.
     pub(super) async fn run(self) -> Ended {
         let relay = self.remote.relay()?;
-        let mut query = self.filter.query();
+        let mut query = self.filter.query()?;
         query.push(("limit".to_owned(), self.limit.to_string()));
         query.extend(self.cursor.map(|cursor| ("cursor".to_owned(), cursor)));
         let answer = relay.get(&["jobs"], query, Duration::ZERO).await?;

@@ -147,7 +147,7 @@ pub(super) async fn settle(
 }
 
 /// A producer may take back what is its own; which that is, is looked at with the job.
-fn need_any(caller: &Caller) -> Result<(), Problem> {
+pub(super) fn need_any(caller: &Caller) -> Result<(), Problem> {
     match caller.may(Scope::Operate) {
         true => Ok(()),
         false => caller.need(Scope::Enqueue),
@@ -199,7 +199,7 @@ impl Relay {
 }
 
 /// The fields of an action's body; no body has none.
-async fn read_fields(
+pub(super) async fn read_fields(
     relay: &Relay,
     request: Request,
     known: &[&str],
@@ -239,7 +239,7 @@ fn flawed(pointer: &str, detail: &str) -> Problem {
     }])
 }
 
-fn retry_act(fields: &Map<String, Value>) -> Result<Act, Problem> {
+pub(super) fn retry_act(fields: &Map<String, Value>) -> Result<Act, Problem> {
     let expires_in_ms = match fields.get("expires_in") {
         None | Some(Value::Null) => None,
         Some(value) => {

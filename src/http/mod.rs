@@ -7,6 +7,7 @@
 mod activity;
 mod auth;
 mod body;
+mod bulk;
 mod doors;
 mod jobs;
 mod json;
@@ -134,6 +135,9 @@ fn router(relay: Arc<Relay>) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/v1/status", get(status::status))
         .route("/v1/jobs", get(jobs::list).post(submit::submit))
+        .route("/v1/jobs/cancel", post(bulk::cancel))
+        .route("/v1/jobs/retry", post(bulk::retry))
+        .route("/v1/jobs/recall", post(bulk::recall))
         .route("/v1/jobs/{id}", get(jobs::one))
         .route("/v1/jobs/{id}/progress", get(jobs::progress))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))

@@ -140,6 +140,17 @@ impl Words {
         fresh.unwrap_or(false)
     }
 
+    /// `dry_run`.
+    pub(super) fn dry_run(&mut self) -> bool {
+        let dry_run = self.read("dry_run", |word| word.parse().ok(), "true or false");
+        dry_run.unwrap_or(false)
+    }
+
+    /// Is nothing left that nobody has read?
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
     /// Which jobs of a list; `now_ms` is what durations count back from.
     pub(super) fn filter(&mut self, now_ms: i64) -> Filter {
         let states = words(State::ALL.iter().map(|state| state.name()));

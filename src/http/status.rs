@@ -28,6 +28,9 @@ POST /v1/jobs/{id}/cancel     do not do it any more
 POST /v1/jobs/{id}/recall     take it back
 POST /v1/jobs/{id}/retry      do it again; {\"expires_in\"?}
 POST /v1/jobs/{id}/settle     say what happened; {\"state\": \"done\" or \"failed\", \"message_id\"?}
+POST /v1/jobs/cancel          cancels all that a filter of the list names; ?dry_run=true counts them
+POST /v1/jobs/recall          takes all of them back
+POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
 GET  /v1/status               the queue
 GET  /healthz                 200 while the process runs
 GET  /readyz                  200 while jobs are accepted

@@ -31,7 +31,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A socket cannot be opened.
-    #[error("cannot listen: {0}")]
+    #[error("{0}")]
     Listen(String),
     /// The client of an app cannot be made.
     #[error("app {app:?}: {why}")]

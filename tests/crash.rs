@@ -172,3 +172,28 @@ async fn a_second_daemon_on_the_same_file_is_refused() {
         "done"
     );
 }
+
+#[tokio::test]
+async fn after_a_stop_the_file_alone_is_the_whole_database_and_only_its_owner_reads_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut house = House::new().await;
+    let job = house
+        .post(json!({"kind": "send", "args": {"to": DEFAULT_USERS[0], "text": "kept"}}))
+        .await;
+    let id = job["id"].as_str().unwrap();
+    house.settled(id).await;
+    let mode = |name: &str| {
+        let meta = std::fs::metadata(house.dir.path().join(name)).unwrap();
+        meta.permissions().mode() & 0o777
+    };
+    assert_eq!([mode("relay.db"), mode("relay.db-wal")], [0o600; 2]);
+    house.stop();
+    let log = house.dir.path().join("relay.db-wal");
+    assert!(std::fs::metadata(&log).map_or(0, |meta| meta.len()) == 0);
+    let copy = house.dir.path().join("copy.db");
+    std::fs::copy(house.database(), &copy).unwrap();
+    std::fs::remove_file(house.database()).unwrap();
+    std::fs::rename(copy, house.database()).unwrap();
+    house.start();
+    assert_eq!(house.job(id).await["state"], "done");
+}

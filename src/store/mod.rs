@@ -110,8 +110,9 @@ pub struct Closer {
 impl Closer {
     /// Waits until everything handed over is on disk and the file is closed.
     pub async fn close(self) {
-        let _ = self.stop.send(());
+        // Readers first: the last connection to close takes the log with it.
         self.readers.close().await;
+        let _ = self.stop.send(());
         if self.task.await.is_err() {
             tracing::error!("the writer ended in a panic; what it had not answered is not stored");
         }

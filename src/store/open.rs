@@ -1,6 +1,7 @@
 //! Opens the database: one process, the right SQLite, the right schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,8 +38,11 @@ pub(super) struct Opened {
 /// `Unusable`: another daemon has it, it is no database, or a newer relay made it; nothing was changed.
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     let lock = lock(path)?;
-    let mut writer = connect_writer(path).await.map_err(unusable)?;
-    check_version(&mut writer).await?;
+    private(path)?;
+    let mut writer = connect_writer(path)
+        .await
+        .map_err(|error| unusable(path, &error))?;
+    check_version(path, &mut writer).await?;
     sqlx::migrate!("migrations/sqlite")
         .run(&mut writer)
         .await
@@ -63,7 +67,7 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
                 .pragma("cache_size", READER_CACHE),
         )
         .await
-        .map_err(unusable)?;
+        .map_err(|error| unusable(path, &error))?;
     Ok(Opened {
         writer,
         readers,
@@ -93,11 +97,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn check_version(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn check_version(path: &Path, writer: &mut SqliteConnection) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("select sqlite_version()")
         .fetch_one(writer)
         .await
-        .map_err(unusable)?;
+        .map_err(|error| unusable(path, &error))?;
     let parts: Vec<u32> = version
         .split('.')
         .map(|part| part.parse().unwrap_or(0))
@@ -118,6 +122,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&name)
         .map_err(|error| {
             StoreError::Unusable(format!("{}: {error}", Path::new(&name).display()))
@@ -135,12 +140,38 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn unusable(error: sqlx::Error) -> StoreError {
-    StoreError::Unusable(error.to_string())
+/// A fault of the disk may pass; a file that is no database of ours will not.
+fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
+    /// SQLite's primary codes for busy, locked, no memory, I/O and full. Source: sqlite.org, result codes.
+    const MAY_PASS: [i32; 5] = [5, 6, 7, 10, 13];
+    let text = format!("{}: {error}", path.display());
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code: Option<i32> = code.and_then(|code| code.parse().ok());
+    match code.is_some_and(|code| MAY_PASS.contains(&(code & 0xff))) {
+        true => StoreError::Unavailable(text),
+        false => StoreError::Unusable(text),
+    }
 }
 
-/// Closes the write connection so that the log is brought into the file.
-pub(super) async fn close(writer: SqliteConnection) {
+/// Messages are nobody else's to read: the file is made for its owner, and SQLite makes those beside
+/// it alike.
+fn private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    made.map(drop)
+        .map_err(|error| StoreError::Unusable(format!("{}: {error}", path.display())))
+}
+
+/// Closes the write connection. The log is brought into the file first, so that the file alone is
+/// the whole database.
+pub(super) async fn close(mut writer: SqliteConnection) {
+    let last = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut writer);
+    if let Err(error) = last.await {
+        tracing::warn!(%error, "the log stays beside the database; it belongs to it");
+    }
     if let Err(error) = writer.close().await {
         tracing::warn!(%error, "the database did not close cleanly; nothing is lost");
     }

@@ -1,7 +1,8 @@
 //! Bytes beside the database, under their hash: on disk before the job that needs them is.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::job::Upload;
@@ -33,13 +34,20 @@ pub(super) fn keep(database: &Path, upload: &Upload) -> std::io::Result<()> {
     if target.exists() {
         return Ok(());
     }
-    fs::create_dir_all(&folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)?;
     let draft = folder.join(format!(
         "{}.{}.part",
         name(upload),
         uuid::Uuid::now_v7().simple()
     ));
-    let mut file = File::create(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(&upload.bytes)?;
     file.sync_all()?;
     fs::rename(&draft, &target)?;

@@ -41,6 +41,7 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im::BatchContent",
             "feishu_im::CONTENT_KEYS",
             "feishu_im::Content",
+            "feishu_im::Flaw",
             "feishu_im::IdType",
             "feishu_im::limits",
         ],

@@ -454,6 +454,21 @@ impl Core {
         let base = &mut self.base_breakers[self.apps[group.0].base];
         let base_was_open = base.is_open();
         base.ended(event, probe.base, steady_ms);
+        let (app, call) = (&self.apps[group.0].name, group.1.name());
+        match (was_open, breaker.is_open()) {
+            (false, true) => {
+                tracing::warn!(%app, call, "answers are lost: stopped, but for probes")
+            }
+            (true, false) => tracing::info!(%app, call, "answers come again: going on"),
+            (true, true) | (false, false) => {}
+        }
+        match (base_was_open, base.is_open()) {
+            (false, true) => {
+                tracing::warn!(%app, "Feishu cannot be reached: stopped, but for probes")
+            }
+            (true, false) => tracing::info!(%app, "Feishu can be reached again: going on"),
+            (true, true) | (false, false) => {}
+        }
         self.pauses_changed |= was_open != breaker.is_open() || base_was_open != base.is_open();
         if event == BreakerEvent::Ok {
             self.closed.remove(&group);

@@ -554,7 +554,7 @@ impl Lanes {
             .values()
             .filter_map(|lane| match &lane.place {
                 Place::Ready { head, .. } | Place::Waiting { head, .. } => {
-                    Some((lane.name.0, lane.name.1.clone(), head.due_ms))
+                    Some((lane.name.0, lane.name.1.clone(), head.since_ms))
                 }
                 Place::Busy { .. } | Place::Reading => None,
             })

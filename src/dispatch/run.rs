@@ -281,8 +281,12 @@ impl Loop {
     /// meanwhile.
     async fn begin(&mut self, stop: &CancellationToken) -> bool {
         let mut open = Vec::new();
+        let mut told = String::new();
         while let Err(error) = self.take_over(&mut open).await {
-            tracing::error!(%error, "what an earlier process left cannot be judged yet");
+            if told != error.to_string() {
+                told = error.to_string();
+                tracing::error!(%error, "what an earlier process left cannot be judged yet; trying on");
+            }
             tokio::select! {
                 () = tokio::time::sleep(STORE_PAUSE) => {}
                 () = stop.cancelled() => return false,

@@ -148,7 +148,17 @@ impl Reader<'_> {
 
     fn send(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.receiver();
+        let image = self.content(|content| Content::from_args(content).err());
+        self.done(Vec::new(), None, image)
+    }
+
+    /// Takes the content over, checked; its own image, if it carries one, comes first as an upload.
+    fn content(
+        &mut self,
+        flaws: impl Fn(&Map<String, Value>) -> Option<Vec<feishu_im::Flaw>>,
+    ) -> Option<Image> {
         let image = self.own_image();
+        self.fields.leave(CONTENT_KEYS);
         let mut content: Map<String, Value> = self
             .map
             .iter()
@@ -156,31 +166,24 @@ impl Reader<'_> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         if image.is_some() {
+            // Any key will do for the checks; the real one is known after the upload.
             content.insert("image".into(), json!("img_own"));
         }
-        self.fields.leave(CONTENT_KEYS);
-        if let Err(flaws) = Content::from_args(&content) {
-            for flaw in flaws {
-                self.fields.inner(flaw.pointer, flaw.detail);
-            }
+        for flaw in flaws(&content).into_iter().flatten() {
+            self.fields.inner(flaw.pointer, flaw.detail);
         }
-        if image.is_some() {
+        let named = content.get("image").and_then(Value::as_str);
+        let job = named.and_then(|name| name.parse::<JobId>().ok());
+        if image.is_some() || job.is_some() {
             content.remove("image");
             self.references.push(Reference {
                 role: Role::Image,
-                job: None,
+                job,
                 pointer: format!("{}/image", self.at),
             });
-        } else if let Some(Ok(job)) = content.get("image").and_then(Value::as_str).map(str::parse) {
-            self.references.push(Reference {
-                role: Role::Image,
-                job: Some(job),
-                pointer: format!("{}/image", self.at),
-            });
-            content.remove("image");
         }
         self.out.append(&mut content);
-        self.done(Vec::new(), None, image)
+        image
     }
 
     fn receiver(&mut self) {
@@ -374,27 +377,7 @@ impl Reader<'_> {
     }
 
     fn batch_send(mut self) -> Result<Parsed, Vec<Flaw>> {
-        let content: Map<String, Value> = self
-            .map
-            .iter()
-            .filter(|(name, _)| CONTENT_KEYS.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        self.fields.leave(CONTENT_KEYS);
-        if let Err(flaws) = BatchContent::from_args(&content) {
-            for flaw in flaws {
-                self.fields.inner(flaw.pointer, flaw.detail);
-            }
-        }
-        let mut content = content;
-        if let Some(Ok(job)) = content.get("image").and_then(Value::as_str).map(str::parse) {
-            self.references.push(Reference {
-                role: Role::Image,
-                job: Some(job),
-                pointer: format!("{}/image", self.at),
-            });
-            content.remove("image");
-        }
+        let image = self.content(|content| BatchContent::from_args(content).err());
         let mut lists: Vec<(&'static str, Vec<String>)> = Vec::new();
         for (name, feishu) in BatchLists::NAMES {
             let Some(value) = self.fields.get(name) else {
@@ -424,9 +407,8 @@ impl Reader<'_> {
                 "names nobody: give open_ids, user_ids, union_ids or department_ids",
             );
         }
-        self.out.append(&mut content);
         let parts = cut(&lists);
-        self.done(parts, None, None)
+        self.done(parts, None, image)
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Head {
     pub tried: bool,
     /// Not before this time, Unix milliseconds.
     pub due_ms: i64,
+    /// Since when it waits, Unix milliseconds: its time, or its acceptance once it was tried.
+    pub since_ms: i64,
     /// Receiver of a send.
     pub receiver: Option<Box<str>>,
     /// Message that is acted on.

@@ -440,6 +440,7 @@ fn row(
             priority: job.priority,
             tried: false,
             due_ms,
+            since_ms: due_ms,
             receiver: if job.kind.lane() == LaneRule::Receiver {
                 job.to.clone().map(String::into_boxed_str)
             } else {

@@ -74,7 +74,7 @@ pub(super) async fn heads(
     // For each lane and each rank the first job: an index seek each.
     let rows = sqlx::query(
         "select wanted.key as place, job.seq, job.app, job.kind, job.lane, job.priority, job.run_ms, job.receiver, job.message,
-                job.size, job.weight, job.verify, job.rank, job.unknown_ms, job.unknown_boot_ms, job.unknown_boot_id
+                job.size, job.weight, job.verify, job.rank, job.unknown_ms, job.unknown_boot_ms, job.unknown_boot_id, job.created_ms
            from json_each(?1) wanted
            cross join (select 0 as rank union all select 1 union all select 2 union all select 3) ranks
            cross join job on job.seq = (select seq from job inside

@@ -78,6 +78,7 @@ impl NewRow {
                 priority: crate::job::Priority::Normal,
                 tried: false,
                 due_ms: run_ms,
+                since_ms: run_ms,
                 receiver: None,
                 message: None,
                 size: 0,

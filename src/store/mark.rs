@@ -284,6 +284,10 @@ pub(super) fn head(row: &SqliteRow) -> Option<Head> {
         priority: Priority::from_rank(row.get("priority")),
         tried: row.get::<i64, _>("rank") == 0,
         due_ms: row.get("run_ms"),
+        since_ms: match row.get::<i64, _>("rank") {
+            0 => row.get("created_ms"),
+            _ => row.get("run_ms"),
+        },
         receiver: row.get::<Option<&str>, _>("receiver").map(Into::into),
         message: row.get::<Option<&str>, _>("message").map(Into::into),
         size: row.get::<i64, _>("size").try_into().unwrap_or(u32::MAX),

@@ -319,6 +319,21 @@ async fn an_image_comes_from_an_upload_job_or_from_bytes_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_batch_may_carry_its_image_as_a_message_may() {
+    let house = House::new().await;
+    let batch = json!({"kind": "batch_send", "args": {"open_ids": [DEFAULT_USER],
+        "image": {"data": PIXEL, "file_name": "dot.png"}}});
+    let id = post(&house, batch).await;
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    let batch = house.effects("batch").await;
+    let upload = house.effects("upload").await;
+    assert_eq!((batch.len(), upload.len()), (1, 1));
+    let key = upload[0]["key"].as_str().unwrap();
+    assert!(batch[0]["content"].to_string().contains(key), "{batch:#?}");
+}
+
+#[tokio::test]
 async fn a_message_whose_own_bytes_are_refused_fails_as_they_did_and_its_retry_uploads_them_again()
 {
     let house = House::new().await;

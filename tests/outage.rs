@@ -73,6 +73,9 @@ async fn an_hour_of_refused_connections_expires_what_said_so_and_drains_the_rest
     for id in &ids {
         assert_eq!(house.settled(id).await["state"], "done");
     }
+    for line in ["WARN", "Feishu cannot be reached", "can be reached again"] {
+        assert!(house.log().contains(line), "the log tells of {line:?}");
+    }
     let chats = seen_by_chat(&house).await;
     assert_eq!(chats.values().map(Vec::len).sum::<usize>(), 20);
     assert!(chats.values().all(|texts| texts.is_sorted()), "{chats:?}");

@@ -197,6 +197,7 @@ async fn wrong_words_end_with_2_before_anything_is_asked() {
         &["send", "--to", "oc_a", "--text", "hi", "--url", "ftp://a"],
         &["jobs", "retry"],
         &["jobs", "cancel", "job_1", "--state", "queued"],
+        &["jobs", "recall", "--state", "done", "--wait"],
         &["jobs", "settle", "job_1", "maybe"],
     ] {
         let ended = run(vec![], words, "").await;
@@ -491,6 +492,55 @@ async fn operators_act_on_one_job_or_on_many() {
 }
 
 #[tokio::test]
+async fn a_recall_is_shown_and_waited_for_by_its_own_state() {
+    let recall = |job_state: &str, state: &str| {
+        let mut job = job(job_state);
+        job["recall"] = json!({"state": state, "count": 0, "of": 1});
+        job
+    };
+    let words = ["jobs", "recall", "job_1"];
+    let ended = run(vec![(202, recall("done", "queued"))], &words, "").await;
+    let said = (ended.code, ended.out.as_str());
+    assert_eq!(said, (0, "job_1 recall queued\n"), "{}", ended.err);
+
+    let wait = [&words[..], &["--wait=10s"]].concat();
+    let mut refused = recall("done", "failed");
+    refused["recall"]["error"] = json!({"class": "caller", "code": 230026, "msg": "too late"});
+    let mut batch = recall("done", "done");
+    batch["recall"]["count"] = json!(3);
+    batch["recall"]["of"] = json!(3);
+    for (last, code, said) in [
+        (recall("done", "done"), 0, "job_1 recall done\n"),
+        (batch, 0, "job_1 recall done, 3 of 3\n"),
+        (refused, 1, "job_1 recall failed: caller 230026 too late\n"),
+        (recall("done", "in_doubt"), 5, "job_1 recall in_doubt\n"),
+        (recall("in_doubt", "done"), 5, "job_1 recall done\n"),
+        (job("canceled"), 0, "job_1 canceled\n"),
+        (job("in_doubt"), 5, "job_1 in_doubt\n"),
+    ] {
+        let answers = vec![
+            (202, recall("sending", "queued")),
+            (200, recall("done", "sending")),
+            (200, last),
+        ];
+        let ended = run(answers, &wait, "").await;
+        assert_eq!((ended.code, ended.out.as_str()), (code, said));
+        assert_eq!(ended.seen.len(), 3, "{:?}", ended.lines());
+    }
+
+    let wait = [&words[..], &["--wait=1ms"]].concat();
+    let queued = || recall("done", "queued");
+    let ended = run(vec![(202, queued()), (200, queued())], &wait, "").await;
+    assert_eq!(ended.code, 4, "{}", ended.err);
+
+    let mut gone = job("done");
+    gone["recalled_at"] = json!("2026-01-01T00:00:00.000Z");
+    let page = json!({"jobs": [gone], "next_cursor": null});
+    let ended = run(vec![(200, page)], &["jobs", "list"], "").await;
+    assert!(ended.out.contains(" done, recalled "), "{}", ended.out);
+}
+
+#[tokio::test]
 async fn the_status_says_what_waits_and_what_stands_still() {
     let pause = json!({"app": "ops", "lane": null, "api": null, "by": "relay", "code": 99991663, "reason": "invalid token",
         "since": "2026-01-01T00:00:00.000Z", "next_probe": null});
@@ -673,7 +723,7 @@ async fn the_demo_ends_well_and_shows_the_kind_and_end_of_every_job() {
         "then pin done",
         "then urgent_app done",
         "to 450 people batch_send done in 3 calls",
-        "recalled send done and taken back",
+        "recalled send done, recalled",
     ] {
         assert!(
             words.iter().any(|words| words == line),

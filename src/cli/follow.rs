@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::exit::{Exit, Trouble};
+use super::out;
 use super::relay::{Answer, Relay, RelayError};
 
 /// The longest wait asked of the relay at once.
@@ -24,8 +25,61 @@ pub(super) fn exit_of(job: &Value) -> Option<Exit> {
     }
 }
 
-/// Asks for the job `id` again and again, each time waiting at most `step`, until it is not open
-/// any more or `until` has come; shows each answer to `seen`.
+/// How taking a job back ends a command; `None` while it is under way.
+///
+/// What ended without being sent needs no taking back. While a part of a batch is in doubt, more
+/// of it may be there than was taken back.
+pub(super) fn exit_of_recall(job: &Value) -> Option<Exit> {
+    let exit = match job["recall"]["state"].as_str() {
+        Some("done") => Exit::Fine,
+        Some("failed" | "expired" | "canceled") => return Some(Exit::Failed),
+        Some("in_doubt") => return Some(Exit::Doubt),
+        Some(_) => return None,
+        None => match exit_of(job)? {
+            Exit::Fine if !job["recalled_at"].is_string() => return None,
+            _ => Exit::Fine,
+        },
+    };
+    match exit_of(job) {
+        Some(Exit::Doubt) => Some(Exit::Doubt),
+        _ => Some(exit),
+    }
+}
+
+/// Follows a job that the relay has stored `first` until it ends by `exit_of` or `until` has
+/// come; answers the last that was heard of it.
+///
+/// # Errors
+/// The relay went away meanwhile: stored it is, settled perhaps not.
+pub(super) async fn settle(
+    relay: &Relay,
+    first: Answer,
+    until: Instant,
+    exit_of: fn(&Value) -> Option<Exit>,
+) -> Result<(Exit, Answer), Trouble> {
+    if let Some(exit) = exit_of(&first.json) {
+        return Ok((exit, first));
+    }
+    let id = out::text(&first.json["id"]);
+    let mut last = first;
+    let keep = |answer: &Answer| {
+        last = Answer {
+            body: answer.body.clone(),
+            json: answer.json.clone(),
+        };
+        Ok(())
+    };
+    let followed = follow(relay, &id, WAIT_MAX, Some(until), exit_of, keep).await;
+    let exit = followed.map_err(|error| {
+        let trouble = Trouble::from(error);
+        let sentence = format!("{id} is stored, but {}", trouble.sentence);
+        Trouble::new(Exit::Unsettled, sentence)
+    })?;
+    Ok((exit, last))
+}
+
+/// Asks for the job `id` again and again, each time waiting at most `step`, until it has ended by
+/// `exit_of` or `until` has come; shows each answer to `seen`.
 ///
 /// # Errors
 /// What the relay or `seen` says.
@@ -34,6 +88,7 @@ pub(super) async fn follow(
     id: &str,
     step: Duration,
     until: Option<Instant>,
+    exit_of: fn(&Value) -> Option<Exit>,
     mut seen: impl FnMut(&Answer) -> Result<(), Trouble>,
 ) -> Result<Exit, Followed> {
     loop {

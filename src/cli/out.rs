@@ -110,11 +110,12 @@ pub(super) fn state_cell(job: &Value) -> Cell {
     Cell::new(state(job)).fg(color)
 }
 
-/// The state of a job, with what it waits for.
+/// The state of a job, with what it waits for and whether it was taken back.
 pub(super) fn state(job: &Value) -> String {
     let state = text(&job["state"]);
     match job["waiting_for"].as_str() {
         Some(reason) => format!("{state} ({reason})"),
+        None if job["recalled_at"].is_string() => format!("{state}, recalled"),
         None => state,
     }
 }
@@ -139,9 +140,34 @@ pub(super) fn summary(job: &Value) -> String {
 
 /// Why a job is not done, in one line; empty when there is nothing to say.
 pub(super) fn reason(job: &Value) -> String {
-    let error = &job["error"];
+    why(&job["error"], &text(&job["state"]))
+}
+
+/// How far taking a job back is, in one line; a job that was not sent is only that.
+pub(super) fn recall(job: &Value) -> String {
+    let recall = &job["recall"];
+    let Some(state) = recall["state"].as_str() else {
+        return summary(job);
+    };
+    let mut line = format!("{} recall {state}", text(&job["id"]));
+    if recall["of"].as_u64().is_some_and(|of| of > 1) {
+        let count = text(&recall["count"]);
+        line.push_str(&format!(", {count} of {}", text(&recall["of"])));
+    }
+    let why = why(&recall["error"], state);
+    if !why.is_empty() {
+        line.push_str(": ");
+        line.push_str(&why);
+    }
+    line
+}
+
+/// An error in one line: its class only where the state does not say the same.
+fn why(error: &Value, state: &str) -> String {
+    let class = text(&error["class"]);
+    let told = class == state || (class == "doubt" && state == "in_doubt");
     let parts = [
-        text(&error["class"]),
+        if told { String::new() } else { class },
         text(&error["code"]),
         text(&error["msg"]),
     ];
@@ -151,7 +177,23 @@ pub(super) fn reason(job: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_state_is_not_said_twice() {
+        fn check(state: &str, class: &str, expected: &str) {
+            let job =
+                json!({"id": "job_1", "state": state, "error": {"class": class, "msg": "words"}});
+            assert_eq!(summary(&job), expected);
+        }
+        check("canceled", "canceled", "job_1 canceled: words");
+        check("expired", "expired", "job_1 expired: words");
+        check("in_doubt", "doubt", "job_1 in_doubt: words");
+        check("canceled", "dependency", "job_1 canceled: dependency words");
+        check("failed", "admin", "job_1 failed: admin words");
+    }
 
     #[test]
     fn an_id_is_never_broken_over_lines() {

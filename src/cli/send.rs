@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::exit::{Ended, Exit, Trouble};
-use super::follow::{WAIT_MAX, exit_of, follow};
+use super::follow::{WAIT_MAX, exit_of, settle};
 use super::out;
 use super::relay::{Answer, Relay, RelayError, Remote, Request};
 use crate::config::values;
@@ -125,7 +125,7 @@ impl Send {
             self.show(&first)?;
             return Ok(Exit::Fine);
         };
-        let (exit, last) = settle(&relay, first, until).await?;
+        let (exit, last) = settle(&relay, first, until, exit_of).await?;
         self.show(&last)?;
         if exit == Exit::Unsettled {
             out::complain("feishu-relay: it is stored, but not settled in the time given");
@@ -223,31 +223,6 @@ impl Send {
             (!users.is_empty()).then(|| json!({"kind": "urgent_app", "args": {"users": users}}));
         pin.into_iter().chain(urgent).collect()
     }
-}
-
-/// Follows the stored job; a relay that goes away meanwhile leaves it unsettled.
-async fn settle(relay: &Relay, first: Answer, until: Instant) -> Result<(Exit, Answer), Trouble> {
-    if let Some(exit) = exit_of(&first.json) {
-        return Ok((exit, first));
-    }
-    let id = out::text(&first.json["id"]);
-    let mut last = first;
-    let keep = |answer: &Answer| {
-        last = Answer {
-            body: answer.body.clone(),
-            json: answer.json.clone(),
-        };
-        Ok(())
-    };
-    let followed = follow(relay, &id, WAIT_MAX, Some(until), keep).await;
-    let exit = followed.map_err(|error| {
-        let trouble = Trouble::from(error);
-        Trouble::new(
-            Exit::Unsettled,
-            format!("{id} is stored, but {}", trouble.sentence),
-        )
-    })?;
-    Ok((exit, last))
 }
 
 impl Content {

@@ -236,7 +236,6 @@ impl Stop {
                 let parts = self.job["receipt"]["parts"].as_array().map_or(0, Vec::len);
                 format!("in {parts} calls")
             }
-            End::Recalled if self.job["recalled_at"].is_string() => "and taken back".to_owned(),
             _ => out::reason(&self.job),
         };
         format!("{state} {more}").trim_end().to_owned()

@@ -1,11 +1,16 @@
 //! `jobs retry`, `cancel`, `recall`: on one job by its id, or on all that match.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::filter::Filter;
 use crate::cli::exit::{Ended, Exit, Trouble};
+use crate::cli::follow::{exit_of_recall, settle};
 use crate::cli::out;
 use crate::cli::relay::Remote;
+use crate::config::values;
 
 /// One job, or a choice of many.
 #[derive(Debug, clap::Args)]
@@ -31,6 +36,41 @@ pub(in crate::cli) struct Retry {
     expires_in: Option<String>,
 }
 
+/// As `Act`, and how long to wait for its end.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Recall {
+    #[command(flatten)]
+    act: Act,
+    /// Wait until one job is taken back, 30s unless told: --wait=2m
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = values::duration, requires = "id")]
+    wait: Option<Duration>,
+}
+
+impl Recall {
+    /// Asks the relay to take back; with `--wait` ends as that does.
+    pub(super) async fn run(self) -> Ended {
+        let Some(id) = self.act.one_id("recall")? else {
+            return self.act.many("recall").await;
+        };
+        let until = self.wait.map(|wait| Instant::now() + wait);
+        let relay = self.act.remote.relay()?;
+        let path = ["jobs", id, "recall"];
+        let first = relay.post(&path, Vec::new(), None).await?;
+        let (exit, last) = match until {
+            Some(until) => settle(&relay, first, until, exit_of_recall).await?,
+            None => (Exit::Fine, first),
+        };
+        match self.act.remote.json {
+            true => out::json(&last.body)?,
+            false => out::line(&out::recall(&last.json))?,
+        }
+        if exit == Exit::Unsettled {
+            out::complain("feishu-relay: the recall is stored, but not settled in the time given");
+        }
+        Ok(exit)
+    }
+}
+
 impl Retry {
     /// Asks the relay to try again.
     pub(super) async fn run(self) -> Ended {
@@ -44,18 +84,23 @@ impl Retry {
 impl Act {
     /// Asks the relay to do `verb`.
     pub(super) async fn run(self, verb: &str, body: Option<String>) -> Ended {
-        let query = self.filter.query()?;
+        match self.one_id(verb)? {
+            Some(id) => self.one(id, verb, body).await,
+            None => self.many(verb).await,
+        }
+    }
+
+    /// The one job; `None`: it is the choice of many.
+    fn one_id(&self, verb: &str) -> Result<Option<&str>, Trouble> {
+        let chosen = !self.filter.query()?.is_empty();
         match &self.id {
-            Some(id) => {
-                if self.dry_run || !query.is_empty() {
-                    return Err(Trouble::wrong("give either one id, or what to choose by"));
-                }
-                self.one(id, verb, body).await
+            Some(_) if self.dry_run || chosen => {
+                Err(Trouble::wrong("give either one id, or what to choose by"))
             }
-            None if query.is_empty() => Err(Trouble::wrong(format!(
+            None if !chosen => Err(Trouble::wrong(format!(
                 "say which jobs to {verb}: one id, or --state, --kind, --label, --to, --since, …"
             ))),
-            None => self.many(verb, query).await,
+            id => Ok(id.as_deref()),
         }
     }
 
@@ -69,8 +114,9 @@ impl Act {
         Ok(Exit::Fine)
     }
 
-    async fn many(&self, verb: &str, mut query: Vec<(String, String)>) -> Ended {
+    async fn many(&self, verb: &str) -> Ended {
         let relay = self.remote.relay()?;
+        let mut query = self.filter.query()?;
         if self.dry_run {
             query.push(("dry_run".to_owned(), "true".to_owned()));
         }

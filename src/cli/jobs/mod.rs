@@ -20,7 +20,7 @@ pub(super) enum Jobs {
     /// Give up what is not sent yet
     Cancel(Box<act::Act>),
     /// Take back what was sent, and do not send what was not
-    Recall(Box<act::Act>),
+    Recall(Box<act::Recall>),
     Settle(settle::Settle),
 }
 
@@ -33,7 +33,7 @@ impl Jobs {
             Self::Watch(watch) => watch.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Cancel(act) => act.run("cancel", None).await,
-            Self::Recall(act) => act.run("recall", None).await,
+            Self::Recall(recall) => recall.run().await,
             Self::Settle(settle) => settle.run().await,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cli::exit::{Ended, Exit, Trouble};
-use crate::cli::follow::follow;
+use crate::cli::follow::{exit_of, follow};
 use crate::cli::out;
 use crate::cli::relay::{Answer, Remote};
 use crate::config::values;
@@ -46,7 +46,7 @@ impl Watch {
             }
             Ok(())
         };
-        let exit = follow(&relay, &self.id, STEP, until, show).await?;
+        let exit = follow(&relay, &self.id, STEP, until, exit_of, show).await?;
         if exit == Exit::Unsettled {
             out::complain("feishu-relay: not settled in the time given");
         }

@@ -15,6 +15,8 @@ use serde_json::json;
 use super::Relay;
 use super::auth::Caller;
 use super::jobs::{need_any, read_fields, retry_act};
+use super::openapi::Telling;
+use super::params::{DryRun, Filtering, Paging};
 use super::problem::Problem;
 use super::query::Words;
 use crate::config::Scope;
@@ -25,6 +27,13 @@ use crate::store::{Act, ActError, Filter};
 const PAGE: u32 = 200;
 
 /// `POST /v1/jobs/cancel`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/cancel",
+    summary = "Cancel all that a filter names",
+    params(Filtering, Paging, DryRun),
+    responses((status = 200, description = "How many.", body = Value), Telling),
+)]
 pub(super) async fn cancel(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,
@@ -38,6 +47,13 @@ pub(super) async fn cancel(
 }
 
 /// `POST /v1/jobs/recall`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/recall",
+    summary = "Take back all that a filter names",
+    params(Filtering, Paging, DryRun),
+    responses((status = 200, description = "How many.", body = Value), Telling),
+)]
 pub(super) async fn recall(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,
@@ -51,6 +67,13 @@ pub(super) async fn recall(
 }
 
 /// `POST /v1/jobs/retry {"expires_in"?}`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/retry",
+    summary = "Do again all that a filter names",
+    params(Filtering, Paging, DryRun),
+    responses((status = 200, description = "How many.", body = Value), Telling),
+)]
 pub(super) async fn retry(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::clock;
 use crate::config::Scope;
 use crate::http::auth::Caller;
+use crate::http::openapi::{Asking, Contested, OfJob, Telling};
+use crate::http::params::{Filtering, Fresh, Id, Paging, Waiting};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
 use crate::http::submit::unreadable;
@@ -27,6 +29,13 @@ const ACTION_BYTES_MAX: u64 = 64 << 10;
 const FRESH: Duration = Duration::from_secs(10);
 
 /// `GET /v1/jobs/{id}[?wait=&wait_for=]`
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    summary = "One job",
+    params(Id, Waiting),
+    responses((status = 200, description = "The job.", body = Value), Asking, OfJob),
+)]
 pub(super) async fn one(
     State(relay): State<Arc<Relay>>,
     Path(id): Path<String>,
@@ -45,6 +54,13 @@ pub(super) async fn one(
 }
 
 /// `GET /v1/jobs`
+#[utoipa::path(
+    get,
+    path = "/v1/jobs",
+    summary = "Jobs, newest first",
+    params(Filtering, Paging),
+    responses((status = 200, description = "A page, without the jobs' `args`.", body = Value), Asking),
+)]
 pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let filter = words.filter(relay.state.clock.wall_ms());
@@ -55,6 +71,13 @@ pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Re
 }
 
 /// `GET /v1/jobs/{id}/progress[?fresh=true]`
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/progress",
+    summary = "How far a batch is",
+    params(Id, Fresh),
+    responses((status = 200, description = "Its counts.", body = Value), Asking, OfJob, Contested),
+)]
 pub(super) async fn progress(
     State(relay): State<Arc<Relay>>,
     Path(id): Path<String>,
@@ -95,6 +118,13 @@ pub(super) async fn progress(
 }
 
 /// `POST /v1/jobs/{id}/cancel`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/cancel",
+    summary = "Do not do it any more",
+    params(Id),
+    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+)]
 pub(super) async fn cancel(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,
@@ -108,6 +138,13 @@ pub(super) async fn cancel(
 }
 
 /// `POST /v1/jobs/{id}/recall`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/recall",
+    summary = "Take it back, whatever its state",
+    params(Id),
+    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+)]
 pub(super) async fn recall(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,
@@ -121,6 +158,14 @@ pub(super) async fn recall(
 }
 
 /// `POST /v1/jobs/{id}/retry {"expires_in"?}`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/retry",
+    summary = "Do it again, or go on",
+    params(Id),
+    request_body(content = Value),
+    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+)]
 pub(super) async fn retry(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,
@@ -134,6 +179,14 @@ pub(super) async fn retry(
 }
 
 /// `POST /v1/jobs/{id}/settle {"state", "message_id"?}`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/settle",
+    summary = "Say what happened",
+    params(Id),
+    request_body(content = Value),
+    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+)]
 pub(super) async fn settle(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,

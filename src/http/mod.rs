@@ -11,6 +11,8 @@ mod bulk;
 mod doors;
 mod jobs;
 mod json;
+mod openapi;
+mod params;
 mod problem;
 mod query;
 mod status;
@@ -28,11 +30,13 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::Client;
@@ -128,23 +132,34 @@ struct Relay {
     stop: CancellationToken,
 }
 
+/// The doors, each with what it says of itself: a handler's `#[utoipa::path]` is its route.
+fn every_door() -> OpenApiRouter<Arc<Relay>> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(status::index))
+        .routes(routes!(status::healthz))
+        .routes(routes!(status::readyz))
+        .routes(routes!(openapi::document))
+        .routes(routes!(status::status))
+        .routes(routes!(jobs::list, submit::submit))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(bulk::recall))
+        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::progress))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::recall))
+        .routes(routes!(jobs::settle))
+}
+
 fn router(relay: Arc<Relay>) -> Router {
-    Router::new()
-        .route("/", get(status::index))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/v1/status", get(status::status))
-        .route("/v1/jobs", get(jobs::list).post(submit::submit))
-        .route("/v1/jobs/cancel", post(bulk::cancel))
-        .route("/v1/jobs/retry", post(bulk::retry))
-        .route("/v1/jobs/recall", post(bulk::recall))
-        .route("/v1/jobs/{id}", get(jobs::one))
-        .route("/v1/jobs/{id}/progress", get(jobs::progress))
-        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/v1/jobs/{id}/retry", post(jobs::retry))
-        .route("/v1/jobs/{id}/recall", post(jobs::recall))
-        .route("/v1/jobs/{id}/settle", post(jobs::settle))
-        .with_state(relay)
+    let (router, _) = every_door().split_for_parts();
+    router.with_state(relay)
+}
+
+/// What the doors say of themselves.
+fn doors_described() -> OpenApi {
+    every_door().into_openapi()
 }
 
 /// Answers one request, whatever happens on the way.

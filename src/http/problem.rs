@@ -9,6 +9,9 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::job::Flaw;
 use crate::store::StoreError;
 
@@ -33,6 +36,27 @@ struct Said {
     detail: String,
     errors: Vec<Flaw>,
     header: Option<(HeaderName, &'static str)>,
+}
+
+/// As it leaves: RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Told<'a> {
+    /// What kind of refusal: a name that programs may compare.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^urn:feishu-relay:problem:")]
+    name: String,
+    /// The same in words, for every refusal of this kind.
+    title: &'a str,
+    /// The answer's status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong this time, for people.
+    detail: &'a str,
+    /// Each fault with its place; the first 100.
+    #[serde(skip_serializing_if = "<[Flaw]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [Flaw],
 }
 
 impl Problem {
@@ -229,16 +253,15 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let said = self.0;
-        let mut body = serde_json::json!({
-            "type": format!("urn:feishu-relay:problem:{}", said.name),
-            "title": said.title,
-            "status": said.status.as_u16(),
-            "detail": said.detail,
-        });
-        if !said.errors.is_empty() {
-            body["errors"] = serde_json::json!(said.errors);
-        }
-        let mut response = Response::new(Body::from(body.to_string()));
+        let told = Told {
+            name: format!("urn:feishu-relay:problem:{}", said.name),
+            title: said.title,
+            status: said.status.as_u16(),
+            detail: &said.detail,
+            errors: &said.errors,
+        };
+        let body = serde_json::to_vec(&told).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = said.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -15,13 +15,13 @@ use crate::store::Filter;
 pub(super) const WAIT_MS_MAX: i64 = 300_000;
 
 /// Jobs on a page, unless the caller says.
-const LIMIT: u32 = 50;
+pub(super) const LIMIT: u32 = 50;
 
 /// The most jobs on a page.
-const LIMIT_MAX: u32 = 200;
+pub(super) const LIMIT_MAX: u32 = 200;
 
 /// What stands before the name of a label.
-const LABEL: &str = "label.";
+pub(super) const LABEL: &str = "label.";
 
 /// The words of a query; what was asked for is taken out, what is left over is a fault.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::http::Relay;
+use crate::http::openapi::{Always, Asking, Closing, Guarded};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
 use crate::job::{State as JobState, Time};
@@ -32,21 +33,42 @@ POST /v1/jobs/cancel          cancels all that a filter of the list names; ?dry_
 POST /v1/jobs/recall          takes all of them back
 POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
 GET  /v1/status               the queue
+GET  /openapi.json            all of this for programs: OpenAPI 3.1
 GET  /healthz                 200 while the process runs
 GET  /readyz                  200 while jobs are accepted
 ";
 
 /// `GET /`
+#[utoipa::path(
+    get,
+    path = "/",
+    summary = "The paths, in a text",
+    responses((status = 200, description = "An index.", body = str), Guarded),
+)]
 pub(super) async fn index() -> &'static str {
     INDEX
 }
 
 /// `GET /healthz`
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    summary = "200 while the process runs",
+    responses((status = 200, description = "It runs.", body = str), Always),
+    security(()),
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// `GET /readyz`
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    summary = "200 while jobs are accepted",
+    responses((status = 200, description = "Jobs are accepted.", body = str), Always, Closing),
+    security(()),
+)]
 pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
     match relay.state.store.is_open() && !relay.stop.is_cancelled() {
         true => "ready\n".into_response(),
@@ -55,6 +77,12 @@ pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
 }
 
 /// `GET /v1/status`
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    summary = "The queue, in numbers",
+    responses((status = 200, description = "The queue.", body = Value), Asking),
+)]
 pub(super) async fn status(
     State(relay): State<Arc<Relay>>,
     uri: Uri,
@@ -131,6 +159,7 @@ fn age_s(then_ms: i64, now_ms: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::every_door;
 
     #[test]
     fn the_queue_is_told_with_every_state_and_its_ages() {
@@ -177,14 +206,15 @@ mod tests {
 
     #[test]
     fn the_index_names_every_path_of_the_router() {
-        let router = include_str!("mod.rs");
-        let paths = router.lines().filter_map(|line| {
-            let path = line.trim().strip_prefix(".route(\"")?;
-            path.split('"').next().filter(|path| *path != "/")
-        });
-        assert!(paths.clone().count() >= 10);
-        for path in paths {
-            assert!(INDEX.contains(&format!(" {path} ")), "{path}");
+        let described = every_door().into_openapi();
+        assert!(described.paths.paths.len() >= 10);
+        for (path, item) in described.paths.paths {
+            let gets = if item.get.is_some() { "GET  " } else { "POST " };
+            let line = format!("\n{gets}{path} ");
+            assert!(path == "/" || INDEX.contains(&line), "{gets}{path}");
+            if item.get.is_some() && item.post.is_some() {
+                assert!(INDEX.contains(&format!("\nPOST {path} ")), "POST {path}");
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::http::Relay;
 use crate::http::auth::Caller;
 use crate::http::body::{self, Whole};
 use crate::http::json::{self, Fault, JOBS_MAX, Shape};
+use crate::http::openapi::{Contested, Telling};
+use crate::http::params::Waiting;
 use crate::http::problem::Problem;
 use crate::http::query::Words;
 use crate::job::{Door, Flaw, Job, JobId, NewJob, parse};
@@ -34,6 +36,19 @@ struct Submission {
 }
 
 /// `POST /v1/jobs[?wait=]`
+#[utoipa::path(
+    post,
+    path = "/v1/jobs",
+    summary = "Jobs in: one object, a list or NDJSON; all or none",
+    params(Waiting),
+    request_body(content = Value),
+    responses(
+        (status = 200, description = "All of them were there already.", body = Value),
+        (status = 202, description = "They are on disk.", body = Value),
+        Telling,
+        Contested
+    ),
+)]
 pub(super) async fn submit(
     State(relay): State<Arc<Relay>>,
     Extension(caller): Extension<Caller>,

@@ -23,7 +23,7 @@ const LABEL_BYTES_MAX: usize = 200;
 const CHILDREN_MAX: usize = 100;
 
 /// One fault of a request, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Flaw {
     /// JSON pointer into the request.
     pub pointer: String,

@@ -14,6 +14,8 @@ mod shelf;
 mod window;
 
 #[cfg(test)]
+mod neighbour;
+#[cfg(test)]
 mod property;
 #[cfg(test)]
 mod tests;

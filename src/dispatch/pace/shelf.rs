@@ -2,7 +2,8 @@
 //!
 //! A name nobody sends to has no window, so their number follows the last second's traffic. Two
 //! names of one chat (an `ou_` and the `oc_` it turned out to be) are brought together by `merge`.
-//! Feishu's refusals halve what a name may have; quiet time gives it back one by one.
+//! Each refusal of Feishu's takes one from what a name may have. After a quiet time one more is tried,
+//! and then one more every few seconds: who shares a group learns what is left of it with few refusals.
 //! Not here: which names a call counts under (`pace`).
 
 use std::collections::HashMap;
@@ -11,10 +12,15 @@ use super::super::delay::{RECEIVER_LIMITED, delay_ms};
 use super::pause::Pause;
 use super::window::{Room, Window};
 
-/// Quiet time after which a receiver's learned rate rises by one.
-const RECOVERY_MS: i64 = 30_000;
+/// Quiet time after which a learned rate is tried one higher: that costs a refusal if nothing changed.
+const RECOVERY_MS: i64 = 60_000;
+/// Once that try held, another one is made after so long: there is room again.
+const CLIMB_MS: i64 = 3_000;
 /// Refusals closer together than this are one piece of news: the calls left together.
 const SAME_NEWS_MS: i64 = 1_000;
+/// Refusals closer together than this are in a row: the pause grows.
+const ROW_MS: i64 = 30_000;
+const _: () = assert!(SAME_NEWS_MS < CLIMB_MS && CLIMB_MS < ROW_MS && ROW_MS < RECOVERY_MS);
 /// A pause from a single refusal is never longer.
 const PAUSE_CAP_MS: i64 = 60_000;
 /// With fewer windows than this nobody looks for idle ones.
@@ -39,7 +45,7 @@ struct Rate {
     calls: u32,
     /// The configured cap: a rate that is back there is forgotten.
     full: u32,
-    /// In a row, with less than a recovery between them.
+    /// In a row.
     refusals: u32,
     since: i64,
 }
@@ -112,22 +118,21 @@ impl Shelf {
         }
     }
 
-    /// Feishu refused a call to `name`: halves what it may have and closes it until `until_ms`,
-    /// longer each time as long as refusals go on.
+    /// Feishu refused a call to `name`: it may have one less, and is closed until `until_ms`, longer
+    /// each time as long as refusals go on.
     pub(super) fn limited(&mut self, row: usize, name: &str, cap: u32, until_ms: i64, now: i64) {
         let place = self.find_or_add(row, name);
         let seed = u64::from(place.0) ^ now.unsigned_abs();
         let slot = self.slot(place);
         let calls = slot.cap(cap, now);
-        let (calls, refusals) = match slot.rate {
-            Some(rate) if rate.quiet_ms(now) < SAME_NEWS_MS => (calls, rate.refusals),
-            Some(rate) if rate.quiet_ms(now) < RECOVERY_MS => {
-                (calls / 2, rate.refusals.saturating_add(1))
-            }
-            Some(_) | None => (calls / 2, 1),
+        let refusals = match slot.rate {
+            Some(rate) if rate.quiet_ms(now) < SAME_NEWS_MS => rate.refusals,
+            Some(rate) if rate.quiet_ms(now) < ROW_MS => rate.refusals.saturating_add(1),
+            Some(_) | None => 1,
         };
+        // Of calls that left together each refused one was one too many.
         let rate = Rate {
-            calls: calls.max(1),
+            calls: calls.saturating_sub(1).max(1),
             full: cap,
             refusals,
             since: now,
@@ -260,7 +265,12 @@ impl Rate {
     }
 
     fn calls_at(self, now: i64) -> u32 {
-        let steps = self.quiet_ms(now) / RECOVERY_MS;
+        let tried_ms = self.quiet_ms(now).saturating_sub(RECOVERY_MS);
+        let steps = if tried_ms < 0 {
+            0
+        } else {
+            1 + tried_ms / CLIMB_MS
+        };
         self.calls
             .saturating_add(u32::try_from(steps).unwrap_or(u32::MAX))
     }
@@ -306,27 +316,46 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_halves_the_rate_and_quiet_time_gives_it_back() {
+    fn a_refusal_takes_one_away_and_quiet_time_gives_it_back() {
         let mut shelf = Shelf::new(1, 1_000);
         shelf.limited(0, "oc_a", CAP, 0, 0);
-        assert_eq!(fits(&mut shelf, "oc_a", 10_000), 2);
+        assert_eq!(fits(&mut shelf, "oc_a", 10_000), 4);
         shelf.limited(0, "oc_a", CAP, 0, 20_000);
-        assert_eq!(fits(&mut shelf, "oc_a", 40_000), 1);
-        assert_eq!(fits(&mut shelf, "oc_a", 50_000), 2);
-        assert_eq!(fits(&mut shelf, "oc_a", 110_000), 4);
-        assert_eq!(fits(&mut shelf, "oc_a", 140_000), 5);
-        assert_eq!(fits(&mut shelf, "oc_a", 1_000_000), 5);
+        shelf.limited(0, "oc_a", CAP, 0, 40_000);
+        for (now, rate) in [
+            (60_000, 2),
+            (99_000, 2),
+            (101_000, 3),
+            (103_000, 4),
+            (106_000, 5),
+            (1_000_000, 5),
+        ] {
+            assert_eq!(fits(&mut shelf, "oc_a", now), rate, "{now}");
+        }
         shelf.prune(2_000_000);
         assert_eq!(shelf.len(), 0);
     }
 
     #[test]
-    fn calls_refused_together_halve_it_once() {
+    fn a_try_that_is_refused_waits_the_whole_quiet_time_again() {
         let mut shelf = Shelf::new(1, 1_000);
-        for now in [0, 1, 2, 999] {
-            shelf.limited(0, "oc_a", CAP, 0, now);
+        shelf.limited(0, "oc_a", CAP, 0, 0);
+        shelf.limited(0, "oc_a", CAP, 0, 10_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 70_000), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 70_500);
+        assert_eq!(fits(&mut shelf, "oc_a", 130_000), 3);
+        assert_eq!(fits(&mut shelf, "oc_a", 132_000), 4);
+    }
+
+    #[test]
+    fn of_calls_refused_together_each_was_one_too_many() {
+        for (refused, left) in [(1, 4), (3, 2), (5, 1), (9, 1)] {
+            let mut shelf = Shelf::new(1, 1_000);
+            for now in 0..refused {
+                shelf.limited(0, "oc_a", CAP, 0, now);
+            }
+            assert_eq!(fits(&mut shelf, "oc_a", 20_000), left, "{refused}");
         }
-        assert_eq!(fits(&mut shelf, "oc_a", 20_000), 2);
     }
 
     #[test]
@@ -394,7 +423,7 @@ mod tests {
         shelf.limited(1, "ou_a", CAP, 9_000, 0);
         shelf.merge((1, "ou_a"), (0, "oc_a"), 0);
         assert_eq!(shelf.room(0, "oc_a", CAP, 0), Room::At(9_000));
-        assert_eq!(fits(&mut shelf, "oc_a", 9_000), 2);
+        assert_eq!(fits(&mut shelf, "oc_a", 9_000), 4);
     }
 
     #[test]

@@ -111,7 +111,11 @@ async fn ended(what: &str, task: tokio::task::JoinHandle<()>) {
     }
 }
 
-fn clock(config: &Config) -> Result<Clock, DaemonError> {
+/// The machine's clocks, or those of a test; also for commands that work on the daemon's files.
+///
+/// # Errors
+/// `TestClock`: a Feishu of the config is not on loopback.
+pub fn clock(config: &Config) -> Result<Clock, DaemonError> {
     let Some(file) = std::env::var_os(TEST_CLOCK_VARIABLE) else {
         return Ok(Clock::system());
     };

@@ -12,6 +12,11 @@ const MAP: &[(&str, &[&str])] = &[
     ("src/lib.rs", &[]),
     ("src/main.rs", &["cli"]),
     ("src/cli/check.rs", &["config", "feishu_im"]),
+    ("src/cli/backup.rs", &["daemon", "config", "clock", "store"]),
+    (
+        "src/cli/restore.rs",
+        &["daemon", "config", "clock", "store"],
+    ),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),
     (
@@ -32,6 +37,10 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     ("src/http/", &["job", "store", "config", "clock"]),
     ("src/dispatch/", &["job", "store", "clock", "feishu_im"]),
+    (
+        "src/store/restore.rs",
+        &["job", "clock", "feishu_im::limits", "sqlx"],
+    ),
     ("src/store/", &["job", "clock", "feishu_im::Api", "sqlx"]),
     (
         "src/job/",

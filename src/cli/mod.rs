@@ -3,6 +3,7 @@
 //! Commands that speak to a running relay (`send`, `jobs`, `status`) use its HTTP and nothing
 //! else; they hold no state and repeat nothing by themselves.
 
+mod backup;
 mod check;
 mod demo;
 mod exit;
@@ -11,6 +12,7 @@ mod jobs;
 mod logs;
 mod out;
 mod relay;
+mod restore;
 mod sandbox;
 mod send;
 mod serve;
@@ -58,6 +60,8 @@ enum Command {
     Jobs(jobs::Jobs),
     Status(status::Status),
     Check(check::Check),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
 }
 
 /// Runs the command that the process was started with.
@@ -70,6 +74,8 @@ pub async fn run() -> ExitCode {
         Command::Jobs(jobs) => jobs.run().await,
         Command::Status(status) => status.run().await,
         Command::Check(check) => check.run().await,
+        Command::Backup(backup) => backup.run().await,
+        Command::Restore(restore) => restore.run().await,
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -2,7 +2,7 @@
 //!
 //! Colours leave a terminal only, and not there when `NO_COLOR` is set (`anstream`).
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
@@ -23,6 +23,15 @@ pub(super) fn json(body: &str) -> io::Result<()> {
 pub(super) fn complain(text: &str) {
     let mut out = anstream::stderr().lock();
     let _ = writeln!(out, "{text}");
+}
+
+/// Says on stderr how far long work is, over what it said before; only to a person who looks.
+pub(super) fn progress(text: &str) {
+    let mut out = io::stderr().lock();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\x1b[K{text}");
+        let _ = out.flush();
+    }
 }
 
 /// Prints a table; on a terminal no wider than it, as far as its last column can give way.

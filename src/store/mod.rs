@@ -7,6 +7,7 @@
 mod accept;
 mod act;
 mod after;
+mod backup;
 mod day;
 mod dependents;
 mod face;
@@ -16,6 +17,7 @@ mod insert;
 mod mark;
 mod open;
 mod read;
+mod restore;
 mod status;
 mod sweep;
 mod upload;
@@ -30,10 +32,12 @@ use std::time::Duration;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::backup::{Backup, Copied, CopyError, back_up};
 pub use self::face::*;
 pub use self::finish::{End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
 pub use self::mark::{Left, Past};
+pub use self::restore::{Restored, restore};
 pub use self::watch::Watch;
 use self::watch::Watchers;
 use self::writer::Request;

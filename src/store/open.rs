@@ -23,6 +23,13 @@ const READER_CACHE: &str = "-1024";
 /// Pages in the log before they are brought into the file; larger is faster and recovers slower.
 const CHECKPOINT_PAGES: &str = "4000";
 
+/// The schema, step by step.
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+/// The row of `meta` that makes a file a backup's copy; `restore` takes it away.
+pub(super) const COPY: &str = "copy";
+/// The row of `meta` that a database has whose jobs live elsewhere now.
+pub(super) const MOVED: &str = "moved";
+
 /// What the store works on.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -35,23 +42,22 @@ pub(super) struct Opened {
 /// Opens the file at `path`, makes it when it is not there, and brings its schema up to date.
 ///
 /// # Errors
-/// `Unusable`: another daemon has it, it is no database, or a newer relay made it; nothing was changed.
+/// `Unusable`: another daemon has it, it is no database, a newer relay made it, or it is a copy or the
+/// rest of a move; nothing was changed.
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     let lock = lock(path)?;
+    look(path).await?;
     private(path)?;
     let mut writer = connect_writer(path)
         .await
         .map_err(|error| unusable(path, &error))?;
     check_version(path, &mut writer).await?;
-    sqlx::migrate!("migrations/sqlite")
+    MIGRATIONS
         .run(&mut writer)
         .await
         .map_err(|error| match error {
             sqlx::migrate::MigrateError::VersionMissing(_)
-            | sqlx::migrate::MigrateError::VersionTooNew(..) => StoreError::Unusable(format!(
-                "{} was written by a newer feishu-relay",
-                path.display()
-            )),
+            | sqlx::migrate::MigrateError::VersionTooNew(..) => newer(path),
             other => StoreError::Unusable(format!("{}: {other}", path.display())),
         })?;
     let readers = SqlitePoolOptions::new()
@@ -76,6 +82,59 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     })
 }
 
+fn newer(path: &Path) -> StoreError {
+    StoreError::Unusable(format!(
+        "{} was written by a newer feishu-relay",
+        path.display()
+    ))
+}
+
+/// Looks at a file that is there, through a connection that cannot write: a refusal leaves every byte
+/// as it was. What this look cannot read, the write connection will say.
+async fn look(path: &Path) -> Result<(), StoreError> {
+    if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+        return Ok(());
+    }
+    let Ok(mut reader) = options(path).read_only(true).connect().await else {
+        return Ok(());
+    };
+    let version = version(&mut reader).await;
+    let word: Result<Option<String>, _> =
+        sqlx::query_scalar("select name from meta where name in (?1, ?2)")
+            .bind(COPY)
+            .bind(MOVED)
+            .fetch_optional(&mut reader)
+            .await;
+    let _ = reader.close().await;
+    if version.is_ok_and(|version| version > newest()) {
+        return Err(newer(path));
+    }
+    match word.ok().flatten().as_deref() {
+        None => Ok(()),
+        Some(MOVED) => Err(StoreError::Unusable(format!(
+            "{} was moved away (`backup --move`): its jobs are in that copy, and would be sent twice from here",
+            path.display()
+        ))),
+        Some(_) => Err(StoreError::Unusable(format!(
+            "{} is a backup's copy; put it back with `feishu-relay restore`, which knows what may have been sent since",
+            path.display()
+        ))),
+    }
+}
+
+/// The newest step of the schema that a file has.
+pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations")
+        .fetch_one(conn)
+        .await
+}
+
+/// The newest step of the schema that this program knows.
+pub(super) fn newest() -> i64 {
+    let steps = MIGRATIONS.iter().map(|step| step.version);
+    steps.max().unwrap_or(0)
+}
+
 /// A new write connection; also after an error that SQLite answered by rolling back on its own.
 pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let options = options(path)
@@ -88,7 +147,7 @@ pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx
     options.connect().await
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(5))
@@ -115,7 +174,7 @@ async fn check_version(path: &Path, writer: &mut SqliteConnection) -> Result<(),
 }
 
 /// One daemon per database: the lock goes with the process, however it ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new()

@@ -12,7 +12,8 @@ pub(super) fn path(database: &Path, sha256: &str) -> PathBuf {
     folder(database).join(sha256)
 }
 
-fn folder(database: &Path) -> PathBuf {
+/// The folder of them all.
+pub(super) fn folder(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".uploads");
     PathBuf::from(name)

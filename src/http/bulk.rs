@@ -10,15 +10,17 @@ use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::Uri};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Relay;
 use super::auth::Caller;
 use super::jobs::{need_any, read_fields, retry_act};
 use super::openapi::Telling;
-use super::params::{DryRun, Filtering, Paging};
+use super::params::{DryRun, Filtering};
 use super::problem::Problem;
 use super::query::Words;
+use super::schema::{Nothing, Retry};
 use crate::config::Scope;
 use crate::job::{Flaw, Job, State as JobState};
 use crate::store::{Act, ActError, Filter};
@@ -30,9 +32,11 @@ const PAGE: u32 = 200;
 #[utoipa::path(
     post,
     path = "/v1/jobs/cancel",
+    operation_id = "cancel_all",
     summary = "Cancel all that a filter names",
-    params(Filtering, Paging, DryRun),
-    responses((status = 200, description = "How many.", body = Value), Telling),
+    params(Filtering, DryRun),
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "How many.", body = Matched), Telling),
 )]
 pub(super) async fn cancel(
     State(relay): State<Arc<Relay>>,
@@ -50,9 +54,11 @@ pub(super) async fn cancel(
 #[utoipa::path(
     post,
     path = "/v1/jobs/recall",
+    operation_id = "recall_all",
     summary = "Take back all that a filter names",
-    params(Filtering, Paging, DryRun),
-    responses((status = 200, description = "How many.", body = Value), Telling),
+    params(Filtering, DryRun),
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "How many.", body = Matched), Telling),
 )]
 pub(super) async fn recall(
     State(relay): State<Arc<Relay>>,
@@ -70,9 +76,11 @@ pub(super) async fn recall(
 #[utoipa::path(
     post,
     path = "/v1/jobs/retry",
+    operation_id = "retry_all",
     summary = "Do again all that a filter names",
-    params(Filtering, Paging, DryRun),
-    responses((status = 200, description = "How many.", body = Value), Telling),
+    params(Filtering, DryRun),
+    request_body = Option<Retry>,
+    responses((status = 200, description = "How many.", body = Matched), Telling),
 )]
 pub(super) async fn retry(
     State(relay): State<Arc<Relay>>,
@@ -91,6 +99,13 @@ pub(super) async fn retry(
     relay
         .all(&caller, asked, &retry_act(&fields)?, &states)
         .await
+}
+
+/// How many jobs matched, and whether they were only counted.
+#[derive(Serialize, ToSchema)]
+struct Matched {
+    count: usize,
+    dry_run: bool,
 }
 
 /// Which jobs, and whether only to count them.
@@ -141,7 +156,8 @@ impl Relay {
                 break;
             }
         }
-        Ok(Json(json!({ "count": count, "dry_run": asked.dry_run })).into_response())
+        let dry_run = asked.dry_run;
+        Ok(Json(Matched { count, dry_run }).into_response())
     }
 
     /// How many of `jobs` took the act.

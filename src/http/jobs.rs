@@ -8,7 +8,9 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::config::Scope;
@@ -17,9 +19,10 @@ use crate::http::openapi::{Asking, Contested, OfJob, Telling};
 use crate::http::params::{Filtering, Fresh, Id, Paging, Waiting};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
+use crate::http::schema::{Nothing, Retry, Settle};
 use crate::http::submit::unreadable;
 use crate::http::{Relay, body, json as reading};
-use crate::job::{Flaw, Job, Kind, State as JobState};
+use crate::job::{Flaw, Job, JobId, Kind, PartRecord, State as JobState};
 use crate::store::{Act, ActError, Acted, Name};
 
 /// The largest body of an action.
@@ -28,13 +31,34 @@ const ACTION_BYTES_MAX: u64 = 64 << 10;
 /// How long a question for fresh progress waits for Feishu's answer.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// A page of jobs, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
+struct Listed {
+    jobs: Vec<Job>,
+    /// Where the next page begins; null: there is none.
+    next_cursor: Option<String>,
+}
+
+/// How far a batch is.
+#[derive(Serialize, ToSchema)]
+struct Progress {
+    id: JobId,
+    state: JobState,
+    parts: Vec<PartRecord>,
+    /// Feishu's counts, summed over the parts, under its names.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    counts: Map<String, Value>,
+}
+
 /// `GET /v1/jobs/{id}[?wait=&wait_for=]`
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
     summary = "One job",
     params(Id, Waiting),
-    responses((status = 200, description = "The job.", body = Value), Asking, OfJob),
+    responses((status = 200, description = "The job.", body = Job), Asking, OfJob),
 )]
 pub(super) async fn one(
     State(relay): State<Arc<Relay>>,
@@ -59,7 +83,7 @@ pub(super) async fn one(
     path = "/v1/jobs",
     summary = "Jobs, newest first",
     params(Filtering, Paging),
-    responses((status = 200, description = "A page, without the jobs' `args`.", body = Value), Asking),
+    responses((status = 200, description = "A page, without the jobs' `args`.", body = Listed), Asking),
 )]
 pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
@@ -67,7 +91,11 @@ pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Re
     words.finish()?;
     let page = relay.state.store.list(&filter).await?;
     let next = page.next_cursor.map(|cursor| cursor.to_string());
-    Ok(Json(json!({ "jobs": page.jobs, "next_cursor": next })).into_response())
+    let listed = Listed {
+        jobs: page.jobs,
+        next_cursor: next,
+    };
+    Ok(Json(listed).into_response())
 }
 
 /// `GET /v1/jobs/{id}/progress[?fresh=true]`
@@ -76,7 +104,7 @@ pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Re
     path = "/v1/jobs/{id}/progress",
     summary = "How far a batch is",
     params(Id, Fresh),
-    responses((status = 200, description = "Its counts.", body = Value), Asking, OfJob, Contested),
+    responses((status = 200, description = "Its counts.", body = Progress), Asking, OfJob, Contested),
 )]
 pub(super) async fn progress(
     State(relay): State<Arc<Relay>>,
@@ -107,13 +135,15 @@ pub(super) async fn progress(
         }
     }
     let counts = job.progress.as_deref().map(serde_json::from_str);
-    let mut answer = match counts {
-        Some(Ok(Value::Object(counts))) => counts,
-        _ => Map::new(),
+    let answer = Progress {
+        id: job.id,
+        state: job.state,
+        parts: job.parts,
+        counts: match counts {
+            Some(Ok(Value::Object(counts))) => counts,
+            _ => Map::new(),
+        },
     };
-    answer.insert(String::from("id"), json!(job.id));
-    answer.insert(String::from("state"), json!(job.state));
-    answer.insert(String::from("parts"), json!(job.parts));
     Ok(Json(answer).into_response())
 }
 
@@ -123,7 +153,12 @@ pub(super) async fn progress(
     path = "/v1/jobs/{id}/cancel",
     summary = "Do not do it any more",
     params(Id),
-    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+    request_body = Option<Nothing>,
+    responses(
+        (status = 200, description = "It is so now.", body = Job),
+        (status = 202, description = "It is wanted, and will be so.", body = Job),
+        Telling, OfJob, Contested
+    ),
 )]
 pub(super) async fn cancel(
     State(relay): State<Arc<Relay>>,
@@ -143,7 +178,12 @@ pub(super) async fn cancel(
     path = "/v1/jobs/{id}/recall",
     summary = "Take it back, whatever its state",
     params(Id),
-    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+    request_body = Option<Nothing>,
+    responses(
+        (status = 200, description = "It is so now.", body = Job),
+        (status = 202, description = "It is wanted, and will be so.", body = Job),
+        Telling, OfJob, Contested
+    ),
 )]
 pub(super) async fn recall(
     State(relay): State<Arc<Relay>>,
@@ -163,8 +203,12 @@ pub(super) async fn recall(
     path = "/v1/jobs/{id}/retry",
     summary = "Do it again, or go on",
     params(Id),
-    request_body(content = Value),
-    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+    request_body = Option<Retry>,
+    responses(
+        (status = 200, description = "It is so now.", body = Job),
+        (status = 202, description = "It is wanted, and will be so.", body = Job),
+        Telling, OfJob, Contested
+    ),
 )]
 pub(super) async fn retry(
     State(relay): State<Arc<Relay>>,
@@ -184,8 +228,12 @@ pub(super) async fn retry(
     path = "/v1/jobs/{id}/settle",
     summary = "Say what happened",
     params(Id),
-    request_body(content = Value),
-    responses((status = 200, description = "It is so now.", body = Value), (status = 202, description = "It is wanted, and will be so.", body = Value), Telling, OfJob, Contested),
+    request_body = Settle,
+    responses(
+        (status = 200, description = "It is so now.", body = Job),
+        (status = 202, description = "It is wanted, and will be so.", body = Job),
+        Telling, OfJob, Contested
+    ),
 )]
 pub(super) async fn settle(
     State(relay): State<Arc<Relay>>,

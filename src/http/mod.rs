@@ -15,6 +15,7 @@ mod openapi;
 mod params;
 mod problem;
 mod query;
+mod schema;
 mod status;
 mod submit;
 mod wait;
@@ -54,6 +55,9 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Paths that need no token.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Paths without an id that the log may name, beside those.
+const OUR_PATHS: [&str; 3] = ["/", "/metrics", "/openapi.json"];
 
 /// What the doors answer from.
 #[derive(Debug)]
@@ -200,7 +204,7 @@ where
 
 /// What the log says of a path: ours hold ids at most, a foreign one may hold a secret.
 fn told(path: &str) -> &str {
-    match path.starts_with("/v1/") || path == "/" || OPEN_PATHS.contains(&path) {
+    match path.starts_with("/v1/") || OUR_PATHS.contains(&path) || OPEN_PATHS.contains(&path) {
         true => path,
         false => "(unknown)",
     }

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response as Answer};
+use serde_json::{Value, json};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -20,6 +21,7 @@ use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use crate::http::doors_described;
 use crate::http::problem::{PROBLEM_JSON, Told};
+use crate::http::schema;
 
 /// The name of the one way to say who one is.
 const TOKEN: &str = "token";
@@ -176,15 +178,18 @@ fn refusal(status: u16, meaning: &str) -> Response {
 
 /// Made when it is first asked for; the doors are the same as long as the process lives.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let described = doors_described();
-    described.to_json().unwrap_or_default()
+    let mut document = json!(doors_described());
+    if let Some(Value::Object(schemas)) = document.pointer_mut("/components/schemas") {
+        schemas.extend(schema::components());
+    }
+    document.to_string()
 });
 
 #[utoipa::path(
     get,
     path = "/openapi.json",
     summary = "This document",
-    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value), Guarded),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Value), Guarded),
 )]
 pub(super) async fn document() -> Answer {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
@@ -200,6 +205,20 @@ mod tests {
         for undescribed in [".route(", ".nest(", ".fallback(", ".route_service("] {
             assert!(!router.contains(undescribed), "{undescribed}");
         }
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let operations = paths.values().flat_map(|item| item.as_object().unwrap());
+        let mut names: Vec<_> = operations
+            .map(|(_, operation)| operation["operationId"].as_str().unwrap())
+            .collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! Nothing here calls Feishu: all of it answers while Feishu does not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::Relay;
 use crate::http::openapi::{Always, Asking, Closing, Guarded};
@@ -81,74 +83,144 @@ pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
     get,
     path = "/v1/status",
     summary = "The queue, in numbers",
-    responses((status = 200, description = "The queue.", body = Value), Asking),
+    responses((status = 200, description = "The queue.", body = Told), Asking),
 )]
-pub(super) async fn status(
-    State(relay): State<Arc<Relay>>,
-    uri: Uri,
-) -> Result<Json<Value>, Problem> {
+pub(super) async fn status(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
     Words::of(&uri)?.finish()?;
     let status = relay.state.store.status().await?;
-    Ok(Json(queue(&status, relay.state.clock.wall_ms())))
+    Ok(Json(queue(&status, relay.state.clock.wall_ms())).into_response())
 }
 
-fn queue(status: &Status, now_ms: i64) -> Value {
-    let apps: Vec<Value> = status.apps.iter().map(|one| app(one, now_ms)).collect();
-    let lanes: Vec<Value> = status.lanes.iter().map(|one| lane(one, now_ms)).collect();
-    json!({
-        "now": Time(now_ms),
-        "apps": apps,
-        "pending": status.pending,
-        "max_pending": status.max_pending,
-        "lanes": lanes,
-        "store_bytes": status.bytes,
-        "version": env!("CARGO_PKG_VERSION"),
-    })
+/// The queue, in numbers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+struct Told<'a> {
+    now: Time,
+    apps: Vec<ToldApp<'a>>,
+    /// Producers' jobs that are queued or under way.
+    pending: u64,
+    /// How many may be; beyond: 503.
+    max_pending: u64,
+    /// The longest-waiting lanes, longest first, at most 100.
+    lanes: Vec<ToldLane<'a>>,
+    /// Bytes of the database file and its log.
+    store_bytes: u64,
+    version: &'static str,
 }
 
-fn app(status: &AppStatus, now_ms: i64) -> Value {
+/// One app's queue.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusOfApp)]
+struct ToldApp<'a> {
+    app: &'a str,
+    /// Jobs by state, every state.
+    jobs: BTreeMap<&'static str, u64>,
+    queued: u64,
+    sending: u64,
+    /// Failed jobs that are kept.
+    dead_letters: u64,
+    in_doubt: u64,
+    /// What is stopped.
+    paused: Vec<ToldPause<'a>>,
+    /// Since when the longest-waiting job that stands in a lane may run.
+    oldest_due_at: Option<Time>,
+    oldest_age_s: Option<i64>,
+    month: Month,
+}
+
+/// The month's calls, in UTC+8.
+#[derive(Serialize, ToSchema)]
+struct Month {
+    /// Those that count towards the quota.
+    calls: u64,
+}
+
+/// Something that is stopped.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pause)]
+struct ToldPause<'a> {
+    /// Empty: every app.
+    app: &'a str,
+    /// Empty: every lane.
+    lane: &'a str,
+    /// Which call; empty: every one.
+    api: &'a str,
+    /// `hand` or `relay`.
+    by: &'static str,
+    /// Feishu's code.
+    code: Option<i64>,
+    reason: &'a str,
+    since: Time,
+    /// When the next job tries.
+    next_probe: Option<Time>,
+}
+
+/// One lane's queue.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusOfLane)]
+struct ToldLane<'a> {
+    app: &'a str,
+    lane: &'a str,
+    oldest_due_at: Time,
+    oldest_age_s: i64,
+}
+
+fn queue(status: &Status, now_ms: i64) -> Told<'_> {
+    Told {
+        now: Time(now_ms),
+        apps: status.apps.iter().map(|one| app(one, now_ms)).collect(),
+        pending: status.pending,
+        max_pending: status.max_pending,
+        lanes: status.lanes.iter().map(|one| lane(one, now_ms)).collect(),
+        store_bytes: status.bytes,
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn app(status: &AppStatus, now_ms: i64) -> ToldApp<'_> {
     let count = |state: JobState| {
         let counted = status.jobs.iter().find(|(counted, _)| *counted == state);
         counted.map_or(0, |(_, count)| *count)
     };
-    let jobs: serde_json::Map<String, Value> = JobState::ALL
-        .iter()
-        .map(|state| (state.name().to_owned(), json!(count(*state))))
-        .collect();
-    json!({
-        "app": status.app,
-        "jobs": jobs,
-        "queued": count(JobState::Queued),
-        "sending": count(JobState::Sending),
-        "dead_letters": count(JobState::Failed),
-        "in_doubt": count(JobState::InDoubt),
-        "paused": status.paused.iter().map(pause).collect::<Vec<_>>(),
-        "oldest_due_at": status.oldest_due_ms.map(Time),
-        "oldest_age_s": status.oldest_due_ms.map(|due_ms| age_s(due_ms, now_ms)),
-        "month": { "calls": status.month_calls },
-    })
+    ToldApp {
+        app: &status.app,
+        jobs: JobState::ALL
+            .iter()
+            .map(|state| (state.name(), count(*state)))
+            .collect(),
+        queued: count(JobState::Queued),
+        sending: count(JobState::Sending),
+        dead_letters: count(JobState::Failed),
+        in_doubt: count(JobState::InDoubt),
+        paused: status.paused.iter().map(pause).collect(),
+        oldest_due_at: status.oldest_due_ms.map(Time),
+        oldest_age_s: status.oldest_due_ms.map(|due_ms| age_s(due_ms, now_ms)),
+        month: Month {
+            calls: status.month_calls,
+        },
+    }
 }
 
-fn pause(pause: &Pause) -> Value {
-    json!({
-        "app": pause.app,
-        "lane": pause.lane,
-        "api": pause.api,
-        "by": if pause.by_hand { "hand" } else { "relay" },
-        "code": pause.code,
-        "reason": pause.reason,
-        "since": Time(pause.since_ms),
-        "next_probe": pause.probe_ms.map(Time),
-    })
+fn pause(pause: &Pause) -> ToldPause<'_> {
+    ToldPause {
+        app: &pause.app,
+        lane: &pause.lane,
+        api: &pause.api,
+        by: if pause.by_hand { "hand" } else { "relay" },
+        code: pause.code,
+        reason: &pause.reason,
+        since: Time(pause.since_ms),
+        next_probe: pause.probe_ms.map(Time),
+    }
 }
 
-fn lane(lane: &LaneStatus, now_ms: i64) -> Value {
-    json!({
-        "app": lane.app,
-        "lane": lane.lane,
-        "oldest_due_at": Time(lane.oldest_due_ms),
-        "oldest_age_s": age_s(lane.oldest_due_ms, now_ms),
-    })
+fn lane(lane: &LaneStatus, now_ms: i64) -> ToldLane<'_> {
+    ToldLane {
+        app: &lane.app,
+        lane: &lane.lane,
+        oldest_due_at: Time(lane.oldest_due_ms),
+        oldest_age_s: age_s(lane.oldest_due_ms, now_ms),
+    }
 }
 
 /// Never below zero: a clock that was set back makes nothing younger than new.
@@ -158,6 +230,8 @@ fn age_s(then_ms: i64, now_ms: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::http::every_door;
 
@@ -186,7 +260,7 @@ mod tests {
             lanes: Vec::new(),
             bytes: 4096,
         };
-        let told = queue(&status, due_ms + 61_500);
+        let told = json!(queue(&status, due_ms + 61_500));
         let app = &told["apps"][0];
         assert_eq!(app["jobs"]["queued"], 3);
         assert_eq!(app["jobs"]["in_doubt"], 0);

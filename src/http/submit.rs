@@ -8,7 +8,9 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::config::Scope;
 use crate::http::Relay;
@@ -19,6 +21,7 @@ use crate::http::openapi::{Contested, Telling};
 use crate::http::params::Waiting;
 use crate::http::problem::Problem;
 use crate::http::query::Words;
+use crate::http::schema::NewJobs;
 use crate::job::{Door, Flaw, Job, JobId, NewJob, parse};
 use crate::store::{AcceptError, Accepted};
 
@@ -35,16 +38,61 @@ struct Submission {
     jobs: Vec<NewJob>,
 }
 
+/// A job that was accepted.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Entry<'a> {
+    /// As it is now.
+    Job(&'a Job),
+    /// It could not be read back.
+    Id(OnlyId),
+}
+
+/// A job of which only the name can be told.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OnlyId {
+    id: JobId,
+}
+
+/// The jobs in the order of the request.
+#[derive(Serialize, ToSchema)]
+struct Entries<'a> {
+    jobs: Vec<Entry<'a>>,
+}
+
+/// One object in: the job; several: all of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what is answered, for the document")]
+#[schema(as = Accepted)]
+#[serde(untagged)]
+enum Answered<'a> {
+    One(Entry<'a>),
+    Many(Entries<'a>),
+}
+
 /// `POST /v1/jobs[?wait=]`
 #[utoipa::path(
     post,
     path = "/v1/jobs",
     summary = "Jobs in: one object, a list or NDJSON; all or none",
     params(Waiting),
-    request_body(content = Value),
+    request_body(content((NewJobs = "application/json"), (String = "application/x-ndjson"))),
     responses(
-        (status = 200, description = "All of them were there already.", body = Value),
-        (status = 202, description = "They are on disk.", body = Value),
+        (status = 200, description = "All of them were there already.", body = Answered),
+        (
+            status = 202,
+            description = "They are on disk.",
+            body = Answered,
+            links(
+                ("one" = (operation_id = "one", parameters(("id" = "$response.body#/id")))),
+                ("progress" = (operation_id = "progress", parameters(("id" = "$response.body#/id")))),
+                ("cancel" = (operation_id = "cancel", parameters(("id" = "$response.body#/id")))),
+                ("retry" = (operation_id = "retry", parameters(("id" = "$response.body#/id")))),
+                ("recall" = (operation_id = "recall", parameters(("id" = "$response.body#/id")))),
+                ("settle" = (operation_id = "settle", parameters(("id" = "$response.body#/id"))))
+            )
+        ),
         Telling,
         Contested
     ),
@@ -221,14 +269,14 @@ fn refusal(error: AcceptError, shape: Shape) -> Problem {
 fn receipt(shape: Shape, accepted: &[Accepted], known: &[Job]) -> Response {
     let known: HashMap<JobId, &Job> = known.iter().map(|job| (job.id, job)).collect();
     let entry = |one: &Accepted| match known.get(&one.id) {
-        Some(job) => json!(job),
-        None => json!({ "id": one.id }),
+        Some(job) => Entry::Job(job),
+        None => Entry::Id(OnlyId { id: one.id }),
     };
     let status = match accepted.iter().all(|one| one.repeated) {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,
     };
-    let entries: Vec<Value> = accepted.iter().map(entry).collect();
+    let entries: Vec<Entry<'_>> = accepted.iter().map(entry).collect();
     match (shape, accepted) {
         (Shape::One, [one]) => {
             let place = HeaderValue::try_from(format!("/v1/jobs/{}", one.id));
@@ -238,6 +286,6 @@ fn receipt(shape: Shape, accepted: &[Accepted], known: &[Job]) -> Response {
             }
             response
         }
-        _ => (status, Json(json!({ "jobs": entries }))).into_response(),
+        _ => (status, Json(Entries { jobs: entries })).into_response(),
     }
 }

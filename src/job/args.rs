@@ -412,6 +412,35 @@ impl Reader<'_> {
     }
 }
 
+/// The names that args of this kind may have.
+#[cfg(test)]
+pub(super) fn known(kind: Kind) -> Vec<&'static str> {
+    let map = Map::new();
+    let mut reader = Reader {
+        fields: Fields::new(&map, ""),
+        map: &map,
+        at: "",
+        out: Map::new(),
+        references: Vec::new(),
+        to: None,
+        parent: None,
+    };
+    reader.target(kind);
+    match kind {
+        Kind::Send => reader.receiver(),
+        Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => reader.users(),
+        Kind::UploadImage => drop(read_image(&mut reader.fields)),
+        Kind::BatchSend => reader
+            .fields
+            .leave(&BatchLists::NAMES.map(|(name, _)| name)),
+        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::BatchRecall | Kind::BatchProgress => {}
+    }
+    if matches!(kind, Kind::Send | Kind::BatchSend) {
+        reader.content(|_| None);
+    }
+    reader.fields.known
+}
+
 fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
     let name = fields.text("file_name").unwrap_or("image").to_owned();
     let image_type = fields.text("image_type").unwrap_or("message").to_owned();

@@ -95,6 +95,17 @@ impl serde::Serialize for JobId {
     }
 }
 
+impl utoipa::PartialSchema for JobId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .pattern(Some("^job_[0-9a-f]{32}$"))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for JobId {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

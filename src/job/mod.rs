@@ -6,6 +6,8 @@
 mod args;
 mod id;
 mod kind;
+#[cfg(test)]
+mod known;
 mod permit;
 mod record;
 mod state;
@@ -14,6 +16,8 @@ mod submit;
 pub use args::{BatchLists, Upload};
 pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
+#[cfg(test)]
+pub(crate) use known::known;
 pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
 pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
 pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};

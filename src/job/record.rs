@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
 use crate::job::{JobId, Kind, Outcome, Priority, State, WaitingFor};
@@ -18,29 +19,51 @@ impl Serialize for Time {
     }
 }
 
+impl utoipa::PartialSchema for Time {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
+                utoipa::openapi::KnownFormat::DateTime,
+            )))
+            .into()
+    }
+}
+
+impl ToSchema for Time {}
+
 /// One attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
 pub struct Attempt {
     /// When it began.
+    #[serde(rename = "at", serialize_with = "as_time")]
+    #[schema(value_type = Time)]
     pub at_ms: i64,
     /// How long it took; absent when the process died meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<i64>,
     /// How it ended.
     pub outcome: Outcome,
     /// HTTP status, if there was an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<u16>,
     /// Feishu's code, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i64>,
     /// Feishu's name for the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log_id: Option<String>,
     /// Which part of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<i64>,
 }
 
 /// What a person or a program did to a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
 pub struct Action {
     /// When.
+    #[serde(rename = "at", serialize_with = "as_time")]
+    #[schema(value_type = Time)]
     pub at_ms: i64,
     /// Who: a client's name, or `local`.
     pub by: String,
@@ -49,7 +72,7 @@ pub struct Action {
 }
 
 /// Why a job did not end as `done`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, ToSchema)]
 pub struct Fault {
     /// `caller`, `gone`, `admin`, `gave_up`, `unclear`, `budget`, `dropped`, `expired`, `canceled`,
     /// `dependency` or `doubt`.
@@ -68,7 +91,8 @@ pub struct Fault {
 }
 
 /// One part of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
+#[schema(as = Part)]
 pub struct PartRecord {
     /// Where it is.
     pub state: State,
@@ -89,7 +113,8 @@ pub struct PartRecord {
 }
 
 /// How far taking a job back is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
+#[schema(as = Recall)]
 pub struct RecallRecord {
     /// Where the recall is; `queued` too while the wish waits for the id.
     pub state: State,
@@ -161,68 +186,132 @@ pub struct Job {
     pub recalled_ms: Option<i64>,
 }
 
-impl Serialize for Attempt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("at", &Time(self.at_ms))?;
-        some(&mut map, "ms", &self.ms)?;
-        map.serialize_entry("outcome", &self.outcome)?;
-        some(&mut map, "http", &self.http)?;
-        some(&mut map, "code", &self.code)?;
-        some(&mut map, "log_id", &self.log_id)?;
-        some(&mut map, "part", &self.part)?;
-        map.end()
-    }
+/// A job as it is answered. What is not there, or not known, is left out.
+#[derive(serde::Serialize, ToSchema)]
+#[schema(as = Job)]
+struct Told<'a> {
+    id: JobId,
+    /// What it does.
+    #[schema(value_type = String)]
+    kind: &'static str,
+    /// With which app.
+    app: &'a str,
+    /// Who asked; empty where no token is needed.
+    client: &'a str,
+    /// The receiver as written, or the message that is acted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<WaitingFor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<&'a str>,
+    priority: Priority,
+    labels: &'a BTreeMap<String, String>,
+    /// What was asked for; where one job is asked about, as long as its content is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    args: Option<&'a RawValue>,
+    created_at: Time,
+    /// It may not begin before.
+    run_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<Time>,
+    /// What was tried: the first and the newest, in order.
+    attempts: &'a [Attempt],
+    /// What was done to it.
+    actions: &'a [Action],
+    /// Feishu's `data`, whole, under its names (`message_id`, `chat_id`, `image_key` …). A batch has
+    /// `parts[]`, `batch_message_ids[]` and the joined `invalid_*_ids[]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    receipt: Option<Receipt<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<JobId>,
+    children: &'a [JobId],
+    /// How far a batch is, summed, under Feishu's names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    progress: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall: Option<&'a RecallRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recalled_at: Option<Time>,
 }
 
-impl Serialize for Action {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("at", &Time(self.at_ms))?;
-        map.serialize_entry("by", &self.by)?;
-        map.serialize_entry("what", &self.what)?;
-        map.end()
-    }
+/// Feishu's answer as it came, or those of a batch as one.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Receipt<'a> {
+    Raw(&'a RawValue),
+    Batch(serde_json::Value),
 }
 
 impl Serialize for Job {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("kind", self.kind.name())?;
-        map.serialize_entry("app", &self.app)?;
-        map.serialize_entry("client", &self.client)?;
-        some(&mut map, "to", &self.to)?;
-        map.serialize_entry("state", &self.state)?;
-        some(&mut map, "waiting_for", &self.waiting_for)?;
-        some(&mut map, "key", &self.key)?;
-        some(&mut map, "lane", &self.lane)?;
-        map.serialize_entry("priority", &self.priority)?;
-        map.serialize_entry("labels", &self.labels)?;
-        raw(&mut map, "args", self.args.as_deref())?;
-        map.serialize_entry("created_at", &Time(self.created_ms))?;
-        map.serialize_entry("run_at", &Time(self.run_ms))?;
-        some(&mut map, "expires_at", &self.expires_ms.map(Time))?;
-        some(&mut map, "finished_at", &self.finished_ms.map(Time))?;
-        map.serialize_entry("attempts", &self.attempts)?;
-        map.serialize_entry("actions", &self.actions)?;
-        self.serialize_ends(&mut map)?;
-        map.end()
+        self.told().serialize(serializer)
+    }
+}
+
+impl utoipa::PartialSchema for Job {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        Told::schema()
+    }
+}
+
+impl ToSchema for Job {
+    fn name() -> std::borrow::Cow<'static, str> {
+        Told::name()
+    }
+
+    fn schemas(
+        schemas: &mut Vec<(
+            String,
+            utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+        )>,
+    ) {
+        Told::schemas(schemas);
     }
 }
 
 impl Job {
-    fn serialize_ends<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        match self.parts.is_empty() {
-            true => raw(map, "receipt", self.receipt.as_deref())?,
-            false => map.serialize_entry("receipt", &self.batch_receipt())?,
+    fn told(&self) -> Told<'_> {
+        Told {
+            id: self.id,
+            kind: self.kind.name(),
+            app: &self.app,
+            client: &self.client,
+            to: self.to.as_deref(),
+            state: self.state,
+            waiting_for: self.waiting_for,
+            key: self.key.as_deref(),
+            lane: self.lane.as_deref(),
+            priority: self.priority,
+            labels: &self.labels,
+            args: raw(self.args.as_deref()),
+            created_at: Time(self.created_ms),
+            run_at: Time(self.run_ms),
+            expires_at: self.expires_ms.map(Time),
+            finished_at: self.finished_ms.map(Time),
+            attempts: &self.attempts,
+            actions: &self.actions,
+            receipt: match self.parts.is_empty() {
+                true => raw(self.receipt.as_deref()).map(Receipt::Raw),
+                false => Some(Receipt::Batch(self.batch_receipt())),
+            },
+            error: self.error.as_ref(),
+            parent: self.parent,
+            children: &self.children,
+            progress: raw(self.progress.as_deref()),
+            recall: self.recall.as_ref(),
+            recalled_at: self.recalled_ms.map(Time),
         }
-        some(map, "error", &self.error)?;
-        some(map, "parent", &self.parent)?;
-        map.serialize_entry("children", &self.children)?;
-        raw(map, "progress", self.progress.as_deref())?;
-        some(map, "recall", &self.recall)?;
-        some(map, "recalled_at", &self.recalled_ms.map(Time))
     }
 
     /// The parts' answers as one: ids in order, lists of invalid ids joined.
@@ -254,25 +343,11 @@ impl Job {
     }
 }
 
-fn some<M: SerializeMap, T: Serialize>(
-    map: &mut M,
-    name: &'static str,
-    value: &Option<T>,
-) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(name, value),
-        None => Ok(()),
-    }
+fn as_time<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    Time(*ms).serialize(serializer)
 }
 
 /// Stored JSON goes out as it is; what does not parse any more is left out rather than breaking the answer.
-fn raw<M: SerializeMap>(
-    map: &mut M,
-    name: &'static str,
-    json: Option<&str>,
-) -> Result<(), M::Error> {
-    match json.and_then(|json| serde_json::from_str::<&RawValue>(json).ok()) {
-        Some(value) => map.serialize_entry(name, value),
-        None => Ok(()),
-    }
+fn raw(json: Option<&str>) -> Option<&RawValue> {
+    json.and_then(|json| serde_json::from_str(json).ok())
 }

@@ -27,6 +27,17 @@ macro_rules! named {
                 serializer.serialize_str(self.name())
             }
         }
+
+        impl utoipa::PartialSchema for $what {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::Type::String)
+                    .enum_values(Some([$($name),+]))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $what {}
     };
 }
 

@@ -130,7 +130,7 @@ pub struct NewJob {
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
     at: &'a str,
-    known: Vec<&'static str>,
+    pub(super) known: Vec<&'static str>,
     pub(super) flaws: Vec<Flaw>,
 }
 
@@ -374,7 +374,7 @@ fn read_children(
 }
 
 /// What every kind has around its args.
-struct Envelope {
+pub(super) struct Envelope {
     kind: Option<Kind>,
     app: String,
     key: Option<String>,
@@ -389,7 +389,11 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn read(fields: &mut Fields<'_>, door: &Door, parent: Option<&Envelope>) -> Envelope {
+    pub(super) fn read(
+        fields: &mut Fields<'_>,
+        door: &Door,
+        parent: Option<&Envelope>,
+    ) -> Envelope {
         let kind = read_kind(fields, door);
         let app = read_app(fields, door, parent);
         let priority = fields.word("priority", Priority::ALL, Priority::name);

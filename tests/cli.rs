@@ -448,7 +448,7 @@ async fn a_recall_is_shown_and_waited_for_by_its_own_state() {
 
 #[tokio::test]
 async fn the_status_says_what_waits_and_what_stands_still() {
-    let pause = json!({"app": "ops", "lane": null, "api": null, "by": "relay", "code": 99991663, "reason": "invalid token",
+    let pause = json!({"app": "ops", "lane": "", "api": "", "kind": null, "by": "relay", "code": 99991663, "reason": "invalid token",
         "since": "2026-01-01T00:00:00.000Z", "next_probe": null});
     let status = json!({"pending": 3, "max_pending": 1000, "store_bytes": 4096, "version": "0.1.0",
         "apps": [{"app": "ops", "queued": 2, "sending": 1, "in_doubt": 0, "dead_letters": 7,
@@ -467,7 +467,10 @@ async fn the_status_says_what_waits_and_what_stands_still() {
             "pending 3 of 1000, store 4.0 KiB, version 0.1.0",
             "APP QUEUED SENDING IN DOUBT DEAD OLDEST MONTH",
             "ops 2 1 0 7 1m 30s 12",
-            "paused: ops since 2026-01-01T00:00:00.000Z: 99991663 invalid token",
+            "",
+            "paused:",
+            "APP LANE WHAT BY SINCE TRIED AGAIN WHY",
+            "ops all all relay 2026-01-01T00:00:00.000Z 99991663 invalid token",
             "",
             "APP LANE OLDEST",
             "ops oc_a 1m 30s",

@@ -1,6 +1,6 @@
 //! The command line: one file a command, one place that prints, one table of exit codes.
 //!
-//! Commands that speak to a running relay (`send`, `jobs`, `status`) use its HTTP and nothing
+//! Commands that speak to a running relay (`send`, `jobs`, `status`, `pause`, `resume`) use its HTTP and nothing
 //! else; they hold no state and repeat nothing by themselves.
 
 mod backup;
@@ -11,6 +11,7 @@ mod follow;
 mod jobs;
 mod logs;
 mod out;
+mod pause;
 mod relay;
 mod restore;
 mod sandbox;
@@ -59,6 +60,8 @@ enum Command {
     #[command(subcommand)]
     Jobs(jobs::Jobs),
     Status(status::Status),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Check(check::Check),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -73,6 +76,8 @@ pub async fn run() -> ExitCode {
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,
         Command::Status(status) => status.run().await,
+        Command::Pause(pause) => pause.run().await,
+        Command::Resume(resume) => resume.run().await,
         Command::Check(check) => check.run().await,
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,

@@ -6,8 +6,8 @@ use comfy_table::{Cell, CellAlignment};
 use serde_json::Value;
 
 use super::exit::{Ended, Exit};
-use super::out;
 use super::relay::Remote;
+use super::{out, pause};
 use crate::config::values;
 
 /// Show how the queue stands
@@ -43,11 +43,10 @@ fn show(status: &Value) -> std::io::Result<()> {
         "APP", "QUEUED", "SENDING", "IN DOUBT", "DEAD", "OLDEST", "MONTH",
     ];
     out::table(&headers, list(&status["apps"]).iter().map(app).collect())?;
-    for pause in list(&status["apps"])
-        .iter()
-        .flat_map(|app| list(&app["paused"]))
-    {
-        out::line(&paused(pause))?;
+    let paused = paused(list(&status["apps"]));
+    if !paused.is_empty() {
+        out::line("\npaused:")?;
+        pause::table(&paused)?;
     }
     let lanes = list(&status["lanes"]);
     if !lanes.is_empty() {
@@ -85,22 +84,13 @@ fn age(item: &Value) -> Cell {
     Cell::new(text.unwrap_or_default()).set_alignment(CellAlignment::Right)
 }
 
-/// A pause as a sentence: what stands still, since when, why, and when it is tried again.
-fn paused(pause: &Value) -> String {
-    let what = ["app", "lane", "api"].map(|name| out::text(&pause[name]));
-    let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
-    let why = ["code", "reason"].map(|name| out::text(&pause[name]));
-    let why: Vec<_> = why.into_iter().filter(|part| !part.is_empty()).collect();
-    let mut line = format!("paused: {}", what.join(" "));
-    if pause["by"] == "hand" {
-        line.push_str(" by hand");
+/// What stands still, and why; a pause of every app stands at each of them, and is said once.
+fn paused(apps: &[Value]) -> Vec<Value> {
+    let mut paused: Vec<Value> = Vec::new();
+    for pause in apps.iter().flat_map(|app| list(&app["paused"])) {
+        if !paused.contains(pause) {
+            paused.push(pause.clone());
+        }
     }
-    line.push_str(&format!(" since {}", out::text(&pause["since"])));
-    if !why.is_empty() {
-        line.push_str(&format!(": {}", why.join(" ")));
-    }
-    if let Some(probe) = pause["next_probe"].as_str() {
-        line.push_str(&format!("; tried again at {probe}"));
-    }
-    line
+    paused
 }

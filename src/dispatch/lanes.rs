@@ -76,6 +76,17 @@ struct Ring {
     stale: HashSet<Box<str>>,
 }
 
+impl Ring {
+    /// That lane has a job and no place here: walk again.
+    fn leave_out(&mut self, lane: &str) {
+        self.complete = false;
+        self.missed = true;
+        if self.reading {
+            self.stale.insert(lane.into());
+        }
+    }
+}
+
 /// The next piece of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
@@ -194,12 +205,7 @@ impl Lanes {
     }
 
     fn leave_out(&mut self, app: usize, head: &Head) {
-        let ring = &mut self.rings[app][rank_index(head)];
-        ring.complete = false;
-        ring.missed = true;
-        if ring.reading {
-            ring.stale.insert(head.lane.clone());
-        }
+        self.rings[app][rank_index(head)].leave_out(&head.lane);
     }
 
     /// A newborn begins at once in a lane of its own.
@@ -424,11 +430,7 @@ impl Lanes {
         if self.len() >= WINDOW && !self.knows_all(name.0) {
             self.forget(name);
             for ring in &mut self.rings[name.0] {
-                ring.missed = true;
-                ring.complete = false;
-                if ring.reading {
-                    ring.stale.insert(name.1.clone());
-                }
+                ring.leave_out(&name.1);
             }
             return;
         }
@@ -481,15 +483,62 @@ impl Lanes {
         self.to_read.extend(names);
     }
 
-    /// The next piece of a walk that is worth reading; high first.
-    pub(super) fn next_walk(&mut self, limit: u32) -> Option<Walk> {
+    /// Every lane that is here.
+    pub(super) fn names(&self) -> Vec<LaneName> {
+        self.names.keys().cloned().collect()
+    }
+
+    /// The lane makes room when its first job must wait for a person's word.
+    pub(super) fn park(&mut self, name: &LaneName, must: impl Fn(&Head) -> bool) {
+        let Some(lane) = self.names.get(name).and_then(|slot| self.lanes.get(slot)) else {
+            return;
+        };
+        match &lane.place {
+            Place::Ready { head, .. } | Place::Waiting { head, .. } if must(head) => {
+                self.forget(name)
+            }
+            Place::Ready { .. } | Place::Waiting { .. } | Place::Busy { .. } | Place::Reading => {}
+        }
+    }
+
+    /// Something happened in a lane: if it is not here, or is being read, its first job is read.
+    pub(super) fn ask(&mut self, name: LaneName) {
+        match self.names.get(&name).and_then(|slot| self.lanes.get(slot)) {
+            Some(lane) if !matches!(lane.place, Place::Reading) => {}
+            None if self.len() >= WINDOW => {
+                for ring in &mut self.rings[name.0] {
+                    ring.leave_out(&name.1);
+                }
+            }
+            Some(_) | None => {
+                self.slot(name.clone());
+                self.to_read.push(name);
+            }
+        }
+    }
+
+    /// Lanes of this app that were not wanted before are: they are found from the first one on.
+    pub(super) fn walk_again(&mut self, app: usize) {
+        for ring in &mut self.rings[app] {
+            ring.complete = false;
+            // A piece that is being read goes on from where it is.
+            ring.missed = ring.reading;
+            if !ring.reading {
+                ring.cursor = Cursor::default();
+            }
+        }
+    }
+
+    /// The next piece of a walk that is worth reading; high first. `asleep`: nobody of that app may go.
+    pub(super) fn next_walk(&mut self, limit: u32, asleep: impl Fn(usize) -> bool) -> Option<Walk> {
         let room = self.len() < WINDOW - WINDOW / 4;
         let reading = self.rings.iter().flatten().any(|ring| ring.reading);
         if reading {
             return None;
         }
         for rank in [1, 0, 2, 3] {
-            for (app, rings) in self.rings.iter_mut().enumerate() {
+            let rings = self.rings.iter_mut().enumerate();
+            for (app, rings) in rings.filter(|(app, _)| !asleep(*app)) {
                 let ring = &mut rings[rank];
                 if !ring.complete && (room || rank <= 1) {
                     ring.reading = true;

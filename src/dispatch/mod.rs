@@ -9,6 +9,7 @@ mod breaker;
 mod core;
 mod delay;
 mod follow;
+mod held;
 mod judge;
 mod lanes;
 mod pace;

@@ -19,7 +19,7 @@ use crate::dispatch::attempt::{self, Ended, Means};
 use crate::dispatch::core::{AppPlace, Core, Told};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::pace::Limits;
-use crate::job::{AppId, Head, Marked, Permit};
+use crate::job::{AppId, Head, Marked, Permit, Steer};
 use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
 
 /// Lanes in one piece of a walk.
@@ -96,11 +96,19 @@ impl Permit for Dispatcher {
         let wall_ms = self.clock.wall_ms();
         let mut core = self.core();
         for head in heads {
-            if let Some(app) = core.app_of(head.app) {
-                core.lanes.stood(app, head, wall_ms);
-            }
+            core.stood(head, wall_ms);
         }
         drop(core);
+        self.wake.notify_one();
+    }
+
+    fn steered(&self, steers: Vec<Steer>) {
+        self.core().steered(&steers, self.clock.steady_ms());
+        self.wake.notify_one();
+    }
+
+    fn left(&self, lanes: Vec<(AppId, Box<str>)>) {
+        self.core().left(lanes);
         self.wake.notify_one();
     }
 }
@@ -436,7 +444,7 @@ impl Loop {
     fn read(&mut self) {
         let (walk, names) = {
             let mut core = self.dispatcher.core();
-            (core.lanes.next_walk(WALK), core.lanes.take_reads())
+            (core.next_walk(WALK), core.lanes.take_reads())
         };
         if let Some(walk) = walk
             && let Some(app) = self.apps.get(walk.app).map(|app| app.id)
@@ -530,14 +538,13 @@ impl Loop {
             Report::Walked(walk, Ok(found)) => {
                 self.dispatcher
                     .core()
-                    .lanes
                     .walked(&walk, found, self.clock.wall_ms())
             }
             Report::Walked(walk, Err(error)) => {
                 self.store_failed(&error, steady_ms);
                 self.dispatcher.core().lanes.walk_failed(&walk);
             }
-            Report::Read(_, Ok(heads)) => self.heads(heads),
+            Report::Read(_, Ok(heads)) => self.dispatcher.core().read(heads, self.clock.wall_ms()),
             Report::Read(names, Err(error)) => {
                 self.store_failed(&error, steady_ms);
                 self.dispatcher.core().lanes.read_failed(names);
@@ -601,16 +608,6 @@ impl Loop {
             .core()
             .answered(ended.finish.head.seq, &told, steady_ms);
         self.results.push(ended.finish);
-    }
-
-    fn heads(&mut self, heads: Vec<LaneHead>) {
-        let wall_ms = self.clock.wall_ms();
-        let mut core = self.dispatcher.core();
-        for head in heads {
-            if let Some(app) = core.app_of(head.app) {
-                core.lanes.read(app, head, wall_ms);
-            }
-        }
     }
 
     fn store_failed(&mut self, error: &StoreError, steady_ms: i64) {

@@ -78,6 +78,11 @@ impl Caller {
         )))
     }
 
+    /// The apps that it may use; `None`: all.
+    pub(super) fn apps(&self) -> Option<&[String]> {
+        self.0.as_ref()?.apps.as_deref()
+    }
+
     /// How long its requests wait, if they do not say; milliseconds.
     pub(super) fn wait_ms(&self) -> i64 {
         let wait = self.0.as_ref().and_then(|client| client.wait);

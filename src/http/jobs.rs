@@ -310,14 +310,18 @@ pub(super) async fn read_fields(
     fields(&bytes, known)
 }
 
-async fn read_small(relay: &Relay, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read_small(
+    relay: &Relay,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<u8>, Problem> {
     body::is_ndjson(headers)?;
     let bytes_max = ACTION_BYTES_MAX.min(relay.state.max_body);
     let whole = body::read(headers, body, bytes_max, &relay.room, &relay.stop).await?;
     Ok(whole.bytes.clone())
 }
 
-fn fields(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
+pub(super) fn fields(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }

@@ -13,6 +13,7 @@ mod jobs;
 mod json;
 mod openapi;
 mod params;
+mod pause;
 mod problem;
 mod query;
 mod schema;
@@ -154,6 +155,8 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::recall))
         .routes(routes!(jobs::settle))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume))
 }
 
 fn router(relay: Arc<Relay>) -> Router {

@@ -34,6 +34,10 @@ bodies! {
     Retry;
     /// The body of a settlement.
     Settle;
+    /// What is paused, and why.
+    Pausing;
+    /// What goes on.
+    Resuming;
     /// The body of an action without fields.
     Nothing;
 }
@@ -72,6 +76,14 @@ pub(super) fn components() -> Map<String, Value> {
         "message_id": id("Feishu's id of what was done, when it is known.", "^(om_|bm-).{1,100}$"),
     });
     all.insert("Settle".into(), closed_needing(settle, &["state"]));
+    let mut reach = json!({
+        "app": text("Jobs of this app; else of every one."),
+        "lane": {"type": "string", "minLength": 1, "maxLength": 1000, "description": "Jobs of this lane; else of every one."},
+        "kind": {"type": "string", "enum": public().map(Kind::name).collect::<Vec<_>>(), "description": "Jobs of this kind; else of every one."},
+    });
+    all.insert("Resuming".into(), closed(reach.clone()));
+    reach["reason"] = json!({"type": "string", "minLength": 1, "maxLength": 500, "description": "For whoever wonders."});
+    all.insert("Pausing".into(), closed(reach));
     all.insert("Nothing".into(), closed(json!({})));
     all
 }

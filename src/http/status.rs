@@ -16,7 +16,7 @@ use crate::http::Relay;
 use crate::http::openapi::{Always, Asking, Closing, Guarded};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
-use crate::job::{State as JobState, Time};
+use crate::job::{Kind, State as JobState, Time};
 use crate::store::{AppStatus, LaneStatus, Pause, Status};
 
 const INDEX: &str = "\
@@ -34,6 +34,8 @@ POST /v1/jobs/{id}/settle     say what happened; {\"state\": \"done\" or \"faile
 POST /v1/jobs/cancel          cancels all that a filter of the list names; ?dry_run=true counts them
 POST /v1/jobs/recall          takes all of them back
 POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
+POST /v1/pause                stop {\"app\"?, \"lane\"?, \"kind\"?, \"reason\"?}; {} stops everything
+POST /v1/resume               go on, and try at once what waits for a fault to be mended
 GET  /v1/status               the queue
 GET  /openapi.json            all of this for programs: OpenAPI 3.1
 GET  /healthz                 200 while the process runs
@@ -138,13 +140,15 @@ struct Month {
 /// Something that is stopped.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Pause)]
-struct ToldPause<'a> {
+pub(super) struct ToldPause<'a> {
     /// Empty: every app.
     app: &'a str,
     /// Empty: every lane.
     lane: &'a str,
     /// Which call; empty: every one.
     api: &'a str,
+    /// Jobs of this kind make that call.
+    kind: Option<&'static str>,
     /// `hand` or `relay`.
     by: &'static str,
     /// Feishu's code.
@@ -201,11 +205,13 @@ fn app(status: &AppStatus, now_ms: i64) -> ToldApp<'_> {
     }
 }
 
-fn pause(pause: &Pause) -> ToldPause<'_> {
+/// As status and the answers to a pause show it.
+pub(super) fn pause(pause: &Pause) -> ToldPause<'_> {
     ToldPause {
         app: &pause.app,
         lane: &pause.lane,
         api: &pause.api,
+        kind: Kind::of_call(&pause.api).map(Kind::name),
         by: if pause.by_hand { "hand" } else { "relay" },
         code: pause.code,
         reason: &pause.reason,

@@ -221,6 +221,11 @@ impl Kind {
         self.row().api
     }
 
+    /// The kind that this call performs; none has a call in common with another.
+    pub fn of_call(name: &str) -> Option<Kind> {
+        Kind::all().find(|kind| kind.api().name() == name)
+    }
+
     /// What must be named for it.
     pub fn needs(self) -> Needs {
         self.row().needs
@@ -245,6 +250,14 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A pause by hand of a kind is kept under its call.
+    #[test]
+    fn no_two_kinds_share_a_call() {
+        let calls: std::collections::HashSet<_> =
+            Kind::all().map(|kind| kind.api().name()).collect();
+        assert_eq!(calls.len(), Kind::all().count());
+    }
 
     #[test]
     fn every_kind_finds_its_own_row_by_number_and_by_name() {

@@ -9,6 +9,7 @@ mod kind;
 #[cfg(test)]
 mod known;
 mod permit;
+mod reach;
 mod record;
 mod state;
 mod submit;
@@ -19,6 +20,7 @@ pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]
 pub(crate) use known::known;
 pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
+pub use reach::{Reach, Steer};
 pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
 pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};
 pub use submit::{Door, Flaw, Key, NewJob, NewPart, Reference, parse};

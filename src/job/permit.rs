@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use feishu_im::Api;
 
-use crate::job::{JobId, Kind, OnDoubt, Priority};
+use crate::job::{JobId, Kind, OnDoubt, Priority, Steer};
 
 /// An app, as the store numbers it; the number outlives changes of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,4 +137,11 @@ pub trait Permit: Send + Sync {
 
     /// Jobs that now stand in their lanes, and wait to be picked.
     fn stood(&self, heads: Vec<Head>);
+
+    /// What people pause and resume, in order; committed, and not answered yet. At the start: all that
+    /// is paused.
+    fn steered(&self, steers: Vec<Steer>);
+
+    /// Jobs that stood in these lanes ended without an attempt, while something is paused.
+    fn left(&self, lanes: Vec<(AppId, Box<str>)>);
 }

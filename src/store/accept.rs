@@ -499,6 +499,10 @@ async fn write(
 /// A job whose lane and windows are free is born marked: one commit less before it leaves.
 fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
     let Some(permit) = tx.permit else { return };
+    // What this very batch pauses the permit does not know yet.
+    if !tx.changes.steered.is_empty() {
+        return;
+    }
     let mark = tx.moment();
     // Who comes behind a job that must wait in the same lane waits too.
     let mut taken: HashSet<(AppId, Box<str>)> = tx

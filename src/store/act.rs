@@ -9,7 +9,7 @@ use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
 use crate::store::after;
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Act, ActError, Acted, dependents, mark};
+use crate::store::{Act, ActError, Acted, dependents, mark, pause};
 
 type Result2 = Result<Acted, ActError>;
 
@@ -122,6 +122,9 @@ async fn end(
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.count(subject.app, subject.own, Some(subject.state), Some(to));
+    if subject.state == State::Queued && row.get::<i64, _>("stands") == 1 {
+        pause::left(tx, mark::head(&row));
+    }
     finish::settled(tx, &row, to).await
 }
 

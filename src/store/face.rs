@@ -158,6 +158,17 @@ pub struct Page {
     pub next_cursor: Option<i64>,
 }
 
+/// Why a pause or a resume was not written down. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PauseError {
+    /// There are too many pauses by hand.
+    #[error("too much is paused by hand already")]
+    Full,
+    /// The store could not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Something that is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {

@@ -17,7 +17,7 @@ use crate::job::{
     AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, Priority, Spent, State,
 };
 use crate::store::writer::Tx;
-use crate::store::{act, day};
+use crate::store::{act, day, pause};
 
 /// A mark that an earlier process left without a result.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ macro_rules! marked_columns {
 }
 
 pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, sqlx::Error> {
+    let seqs = pause::free(tx, seqs).await?;
     if seqs.is_empty() {
         return Ok(Vec::new());
     }

@@ -16,6 +16,7 @@ mod heads;
 mod insert;
 mod mark;
 mod open;
+mod pause;
 mod read;
 mod restore;
 mod status;
@@ -25,7 +26,7 @@ mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,12 +38,13 @@ pub use self::face::*;
 pub use self::finish::{End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
 pub use self::mark::{Left, Past};
+pub use self::pause::REASON_CHARS_MAX;
 pub use self::restore::{Restored, restore};
 pub use self::watch::Watch;
 use self::watch::Watchers;
 use self::writer::Request;
 use crate::clock::Clock;
-use crate::job::{AppId, Job, JobId, Marked, NewJob, Permit};
+use crate::job::{AppId, Job, JobId, Marked, NewJob, Permit, Reach, Steer};
 
 /// Requests that may wait for the writer; beyond, callers wait to hand theirs over.
 const QUEUE: usize = 4096;
@@ -91,7 +93,7 @@ struct Shared {
     open: Arc<AtomicBool>,
     /// Jobs finished before this time may be gone.
     purged_ms: Arc<AtomicI64>,
-    max_pending: u64,
+    max_pending: AtomicU64,
     apps: Vec<(AppId, String)>,
     pulse: Mutex<Pulse>,
 }
@@ -159,7 +161,7 @@ impl Store {
             watchers,
             open,
             purged_ms,
-            max_pending,
+            max_pending: AtomicU64::new(max_pending),
             apps,
             pulse: Mutex::default(),
         };
@@ -263,6 +265,43 @@ impl Store {
     /// The old ones stand; ask again.
     pub async fn show_pauses(&self, pauses: Vec<Pause>) -> Result<(), StoreError> {
         self.ask(|reply| Request::Pauses(pauses, reply)).await
+    }
+
+    /// Pauses or resumes by hand; once it returns nothing that is paused is marked any more.
+    ///
+    /// `reason`: a person's words; empty: none.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn steer(&self, steer: Steer, reason: &str) -> Result<(), PauseError> {
+        let (reply, answer) = oneshot::channel();
+        self.hand(Request::Steer(steer, reason.to_owned(), reply))
+            .await?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// What is stopped of `reach`, or of a part of it, by hand and by the relay.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn paused(&self, reach: &Reach) -> Result<Vec<Pause>, StoreError> {
+        pause::over(&self.shared.readers, reach)
+            .await
+            .map_err(failed)
+    }
+
+    /// From now on these options are in force, all but the file and the apps.
+    ///
+    /// # Errors
+    /// The old ones stay.
+    pub async fn tune(&self, options: Options) -> Result<(), StoreError> {
+        let max_pending = options.max_pending;
+        self.ask(|reply| Request::Tune(Box::new(options), reply))
+            .await?;
+        self.shared
+            .max_pending
+            .store(max_pending, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Does `act` to the job, in the name of `by`.

@@ -12,7 +12,7 @@ use crate::job::{
     WaitingFor,
 };
 use crate::store::insert::ALONE;
-use crate::store::{Filter, Name, Page, Pause, Store, status};
+use crate::store::{Filter, Name, Page, Store, pause};
 
 /// Rows a filtered list looks at before it hands out a cursor.
 const ROWS_LOOKED_AT: i64 = 10_000;
@@ -38,8 +38,7 @@ pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx:
     match row {
         None => Ok(None),
         Some(row) => {
-            let pauses = status::pauses(&mut *conn).await?;
-            let mut job = full(store, &mut *conn, &row, &pauses).await?;
+            let mut job = full(store, &mut *conn, &row).await?;
             if let Some(job) = &mut job {
                 job.args = row.get("args");
             }
@@ -54,7 +53,6 @@ pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx:
         // A snapshot each: a long one would keep the log from being reset.
         let mut snapshot = store.shared.readers.begin().await?;
         let conn = &mut *snapshot;
-        let pauses = status::pauses(&mut *conn).await?;
         let hex: Vec<String> = some.iter().map(|id| id.hex()).collect();
         let rows = sqlx::query(
             "select job.* from json_each(?1) wanted
@@ -64,7 +62,7 @@ pub(super) async fn jobs(store: &Store, ids: &[JobId]) -> Result<Vec<Job>, sqlx:
         .bind(json!(hex).to_string())
         .fetch_all(&mut *conn)
         .await?;
-        fill(store, &mut *conn, &rows, &pauses, &mut jobs).await?;
+        fill(store, &mut *conn, &rows, &mut jobs).await?;
     }
     Ok(jobs)
 }
@@ -73,11 +71,10 @@ async fn fill(
     store: &Store,
     conn: &mut SqliteConnection,
     rows: &[SqliteRow],
-    pauses: &[Pause],
     jobs: &mut Vec<Job>,
 ) -> Result<(), sqlx::Error> {
     for row in rows {
-        jobs.extend(full(store, &mut *conn, row, pauses).await?);
+        jobs.extend(full(store, &mut *conn, row).await?);
     }
     Ok(())
 }
@@ -118,8 +115,7 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     .fetch_optional(&mut *conn)
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
-    let pauses = status::pauses(&mut *conn).await?;
-    fill(store, &mut *conn, &rows, &pauses, &mut jobs).await?;
+    fill(store, &mut *conn, &rows, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
         rows.last().map(|row| row.get("seq"))
     } else {
@@ -155,7 +151,6 @@ async fn full(
     store: &Store,
     conn: &mut SqliteConnection,
     row: &SqliteRow,
-    pauses: &[Pause],
 ) -> Result<Option<Job>, sqlx::Error> {
     let (Some(kind), Some(state)) = (
         Kind::from_name(row.get("kind")),
@@ -178,7 +173,7 @@ async fn full(
         Vec::new()
     };
     let waiting_for = if state == State::Queued {
-        Some(waiting_for(store, &mut *conn, row, &app, kind, pauses).await?)
+        Some(waiting_for(store, &mut *conn, row, kind).await?)
     } else {
         None
     };
@@ -407,25 +402,18 @@ async fn waiting_for(
     store: &Store,
     conn: &mut SqliteConnection,
     row: &SqliteRow,
-    app: &str,
     kind: Kind,
-    pauses: &[Pause],
 ) -> Result<WaitingFor, sqlx::Error> {
     let tried = row.get::<i64, _>("rank") == 0;
     let later = row.get::<i64, _>("run_ms") > store.shared.clock.wall_ms();
     let lane: &str = row.get("lane");
-    let stopped = |pause: &Pause| {
-        (pause.app.is_empty() || pause.app == app)
-            && (pause.lane.is_empty() || pause.lane == lane)
-            && (pause.api.is_empty() || pause.api == kind.api().name())
-    };
     if later && !tried {
         return Ok(WaitingFor::Schedule);
     }
     if row.get::<i64, _>("blocked") > 0 {
         return Ok(WaitingFor::Dependency);
     }
-    if pauses.iter().any(stopped) {
+    if pause::covers(&mut *conn, row.get("app"), lane, kind).await? {
         return Ok(WaitingFor::App);
     }
     if later {

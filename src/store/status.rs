@@ -1,7 +1,9 @@
 //! The queue as it is, from rows that are kept, never counted.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::job::{AppId, State};
 use crate::store::{AppStatus, LaneStatus, Pause, Status, Store, bytes_of, finish};
@@ -19,7 +21,7 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
         .fetch_all(readers)
         .await?;
     let mut status = Status {
-        max_pending: store.shared.max_pending,
+        max_pending: store.shared.max_pending.load(Ordering::Relaxed),
         bytes: bytes_of(&store.shared.path),
         ..Status::default()
     };
@@ -81,7 +83,7 @@ fn lane_status(store: &Store, app: AppId, lane: &str, oldest_due_ms: i64) -> Opt
 }
 
 /// Everything that is stopped.
-pub(super) async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sqlx::Error> {
+async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sqlx::Error> {
     let rows = sqlx::query(
         "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms
            from pause left join app on app.id = pause.app
@@ -89,17 +91,19 @@ pub(super) async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sq
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Pause {
-            app: row.get(0),
-            lane: row.get(1),
-            api: row.get(2),
-            by_hand: row.get::<&str, _>(3) == "hand",
-            code: row.get(4),
-            reason: row.get(5),
-            since_ms: row.get(6),
-            probe_ms: row.get(7),
-        })
-        .collect())
+    Ok(rows.iter().map(pause).collect())
+}
+
+/// A row of app's name, lane, api, by, code, reason, since_ms, probe_ms.
+pub(super) fn pause(row: &SqliteRow) -> Pause {
+    Pause {
+        app: row.get(0),
+        lane: row.get(1),
+        api: row.get(2),
+        by_hand: row.get::<&str, _>(3) == "hand",
+        code: row.get(4),
+        reason: row.get(5),
+        since_ms: row.get(6),
+        probe_ms: row.get(7),
+    }
 }

@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, day, dependents, mark};
+use crate::store::{Pause, day, dependents, mark, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -114,6 +114,9 @@ async fn end(tx: &mut Tx<'_>, seq: i64, to: State, fault: &Fault) -> Result<(), 
         Some(State::Queued),
         Some(to),
     );
+    if row.get::<i64, _>("stands") == 1 {
+        pause::left(tx, mark::head(&row));
+    }
     dependents::touch(tx, &row);
     finish::settled(tx, &row, to).await
 }

@@ -15,12 +15,12 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
-use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State};
+use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State, Steer};
 use crate::store::open::{self, Opened};
 use crate::store::watch::Watchers;
 use crate::store::{
-    AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, StoreError, accept, act,
-    finish, mark, sweep, upload,
+    AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
+    accept, act, finish, mark, pause, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -44,6 +44,8 @@ pub(super) enum Request {
     AskProgress(JobId, Reply<bool>),
     Sweep(Reply<bool>),
     Pauses(Vec<Pause>, Reply<()>),
+    Steer(Steer, String, oneshot::Sender<Result<(), PauseError>>),
+    Tune(Box<Options>, Reply<()>),
 }
 
 impl std::fmt::Debug for Request {
@@ -58,6 +60,8 @@ impl std::fmt::Debug for Request {
             Request::AskProgress(..) => "AskProgress",
             Request::Sweep(..) => "Sweep",
             Request::Pauses(..) => "Pauses",
+            Request::Steer(..) => "Steer",
+            Request::Tune(..) => "Tune",
         })
     }
 }
@@ -69,6 +73,7 @@ enum Answer {
     Marked(Vec<Marked>),
     Flag(bool),
     Act(Result<Acted, ActError>),
+    Steered(Result<(), PauseError>),
 }
 
 /// Where the writer meets the rest of the process.
@@ -87,6 +92,8 @@ pub(super) struct Memory {
     pub(super) last_id_count: u16,
     /// Jobs by app, own or producer's, and state.
     pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
+    /// Pauses by hand.
+    pub(super) paused: i64,
 }
 
 impl Memory {
@@ -106,6 +113,8 @@ pub(super) struct Changes {
     pub(super) granted: Vec<Head>,
     pub(super) born: Vec<Marked>,
     pub(super) stood: Vec<Head>,
+    pub(super) steered: Vec<Steer>,
+    pub(super) left: Vec<(AppId, Box<str>)>,
     pub(super) touched: Vec<JobId>,
     pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
     pub(super) files_gone: Vec<String>,
@@ -273,8 +282,10 @@ impl Writer {
             );
         }
         for request in batch {
-            if let Request::Attach(permit, _) = request {
-                self.permit = Some(Arc::clone(permit));
+            match request {
+                Request::Attach(permit, _) => self.permit = Some(Arc::clone(permit)),
+                Request::Tune(options, _) => self.tune(options),
+                _ => {}
             }
         }
         let Some(conn) = self.conn.as_mut() else {
@@ -317,6 +328,15 @@ impl Writer {
         }
     }
 
+    /// What may change while it runs; the file and the apps stay.
+    fn tune(&mut self, options: &Options) {
+        self.options = Options {
+            path: self.options.path.clone(),
+            apps: self.options.apps.clone(),
+            ..options.clone()
+        };
+    }
+
     /// After a constraint the transaction can be rolled back; after anything else nothing is known of it.
     async fn abandon(&mut self, constraint: bool) {
         let Some(mut conn) = self.conn.take() else {
@@ -331,6 +351,10 @@ impl Writer {
     }
 
     fn publish(&mut self, batch: Vec<Request>, answers: Vec<Answer>, changes: Changes) {
+        // Whoever hears that something is paused must find it standing still.
+        if let Some(permit) = self.permit.as_ref().filter(|_| !changes.steered.is_empty()) {
+            permit.steered(changes.steered);
+        }
         for (request, answer) in batch.into_iter().zip(answers) {
             reply(request, answer);
         }
@@ -340,6 +364,9 @@ impl Writer {
             }
             if !changes.stood.is_empty() {
                 permit.stood(changes.stood);
+            }
+            if !changes.left.is_empty() {
+                permit.left(changes.left);
             }
         }
         self.seams.watchers.tell(&changes.touched);
@@ -358,7 +385,9 @@ impl Writer {
                 Request::Attach(_, to)
                 | Request::Finish(_, to)
                 | Request::TakeBack(_, to)
-                | Request::Pauses(_, to) => drop(to.send(Err(error()))),
+                | Request::Pauses(_, to)
+                | Request::Tune(_, to) => drop(to.send(Err(error()))),
+                Request::Steer(_, _, to) => drop(to.send(Err(error().into()))),
                 Request::Accept(_, to) => drop(to.send(Err(error().into()))),
                 Request::Mark(_, to) => drop(to.send(Err(error()))),
                 Request::Act(_, _, _, to) => drop(to.send(Err(error().into()))),
@@ -422,8 +451,11 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
             }
             Request::Sweep(_) => *answer = Answer::Flag(sweep::apply(tx).await?),
             Request::Pauses(pauses, _) => sweep::pauses(tx, pauses).await?,
-            Request::Attach(..) | Request::Accept(..) | Request::Mark(..) | Request::Finish(..) => {
+            Request::Attach(..) => pause::attach(tx).await?,
+            Request::Steer(steer, reason, _) => {
+                *answer = Answer::Steered(pause::steer(tx, steer, reason).await?)
             }
+            Request::Tune(..) | Request::Accept(..) | Request::Mark(..) | Request::Finish(..) => {}
         }
     }
     let accepts: Vec<&[NewJob]> = batch
@@ -487,9 +519,11 @@ fn reply(request: Request, answer: Answer) {
             Request::Attach(_, to)
             | Request::Finish(_, to)
             | Request::TakeBack(_, to)
-            | Request::Pauses(_, to),
+            | Request::Pauses(_, to)
+            | Request::Tune(_, to),
             _,
         ) => drop(to.send(Ok(()))),
+        (Request::Steer(_, _, to), Answer::Steered(result)) => drop(to.send(result)),
         (Request::Accept(_, to), Answer::Accept(result)) => drop(to.send(result)),
         (Request::Mark(_, to), Answer::Marked(marked)) => drop(to.send(Ok(marked))),
         (Request::Act(_, _, _, to), Answer::Act(result)) => drop(to.send(result)),
@@ -562,6 +596,7 @@ async fn start(
             last_id_ms,
             last_id_count: 0,
             counts,
+            paused: pause::count(&mut *conn).await?,
         },
         apps,
     ))

@@ -369,6 +369,16 @@ impl House {
         }
     }
 
+    /// What the relay has computed since it started, milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        // User and system time, in hundredths of a second on every Linux of today.
+        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+        (ticks(11) + ticks(12)) * 10
+    }
+
     /// Memory of the relay that is not backed by files, KiB.
     pub fn rss_anon_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

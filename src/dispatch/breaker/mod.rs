@@ -161,6 +161,14 @@ impl Breaker {
         }
     }
 
+    /// Somebody changed something: the next probe need not wait. One under way is waited for, and what
+    /// cannot be repeated keeps its gap.
+    pub(crate) fn probe_now(&mut self, now: i64) {
+        if let Some(outage) = &mut self.outage {
+            outage.probes.next_ms = outage.probes.next_ms.min(now);
+        }
+    }
+
     /// Is it open, so that only probes go?
     pub(crate) fn is_open(&self) -> bool {
         self.outage.is_some()
@@ -313,6 +321,23 @@ mod tests {
                 until_ms: 1_000 + PROBE_LOST_MS
             }
         );
+    }
+
+    #[test]
+    fn a_person_who_changed_something_does_not_wait_for_the_next_probe() {
+        let mut breaker = opened(0);
+        breaker.probe_now(10);
+        assert_eq!(breaker.allows(false, 10), Gate::Probe);
+        assert_eq!(breaker.allows(true, 10), Gate::AfterRead);
+        breaker.probe_started(false, 10);
+        breaker.probe_now(20);
+        assert!(
+            matches!(breaker.allows(false, 20), Gate::Closed { .. }),
+            "one at a time"
+        );
+        let mut closed = Breaker::of_api();
+        closed.probe_now(10);
+        assert_eq!(closed.allows(true, 10), Gate::Open);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A pause begins with Feishu's code. One real job probes after a minute, then every five, one at a
 //! time; at once when something was changed. An answer that speaks of the job itself lifts it.
-//! Not here: which codes pause (`judge`), pauses by hand (`store`).
+//! Not here: which codes pause (`judge`), pauses by hand (`held`).
 
 use std::collections::BTreeMap;
 
@@ -143,13 +143,6 @@ impl Pauses {
     }
 
     /// Somebody changed something: every pause that `concerns` accepts is probed at once.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "a resume and a reload of the config call it; there is neither yet"
-        )
-    )]
     pub(crate) fn probe_now(&mut self, concerns: impl Fn(PauseKey) -> bool, now: i64) {
         for (_, paused) in self.paused.iter_mut().filter(|(key, _)| concerns(**key)) {
             paused.probes = Probes::from(now);

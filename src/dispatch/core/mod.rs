@@ -2,13 +2,18 @@
 //!
 //! Pure but for the lock around it: every time comes in. The store asks it for newborns (`Permit`),
 //! the loop (`run`) for the rest; neither waits here.
+//! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
+
+mod show;
+mod steer;
 
 use std::collections::{BTreeMap, HashMap};
 
 use feishu_im::limits::API_PAUSE_MS;
 use feishu_im::{Api, Repeat};
 
-use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, PauseKey, Pauses, Spot};
+use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
+use crate::dispatch::held::Held;
 use crate::dispatch::judge::Judgement;
 use crate::dispatch::lanes::{Group, LaneName, Lanes, Slot};
 use crate::dispatch::pace::{Ask, Blocker, Earliest, Hold, Limits, Pace, TenantIx};
@@ -71,6 +76,8 @@ pub(super) struct Core {
     pub(super) apps: Vec<AppPlace>,
     pub(super) lanes: Lanes,
     pace: Pace,
+    /// What people paused.
+    held: Held,
     pauses: Pauses,
     api_breakers: HashMap<Group, Breaker>,
     base_breakers: Vec<Breaker>,
@@ -100,6 +107,7 @@ impl Core {
         Core {
             lanes: Lanes::new(apps.len()),
             pace,
+            held: Held::default(),
             pauses: Pauses::default(),
             api_breakers: HashMap::new(),
             base_breakers: (0..bases).map(|_| Breaker::of_base_url()).collect(),
@@ -176,6 +184,8 @@ impl Core {
         let name = (app, head.lane.clone());
         let group = (app, head.api());
         if !self.running
+            || self.held.covers(head)
+            || self.held.splits(head.app, &head.lane)
             || self.lanes.holds(&name)
             || !self.lanes.knows_all(app)
             || !self.room(head)
@@ -562,85 +572,6 @@ impl Core {
         self.pace.prune(steady_ms);
         self.closed
             .retain(|_, closed| closed.all_ms.max(closed.low_ms) > steady_ms);
-    }
-
-    /// What is stopped, for those who look.
-    pub(super) fn stops(&self, wall_ms: i64, steady_ms: i64) -> Vec<crate::store::Pause> {
-        let mut list = Vec::new();
-        let wall = |steady: i64| wall_ms - (steady_ms - steady);
-        for view in self.pauses.iter() {
-            let apps: Vec<usize> = match view.scope {
-                PauseKey::Tenant(tenant) => (0..self.apps.len())
-                    .filter(|at| self.apps[*at].tenant == tenant)
-                    .collect(),
-                PauseKey::App(app) | PauseKey::AppApi(app, _) => vec![app],
-            };
-            let api = if let PauseKey::AppApi(_, api) = view.scope {
-                api.name()
-            } else {
-                ""
-            };
-            for app in apps {
-                list.push(stop(
-                    &self.apps[app].name,
-                    api,
-                    Some(view.code),
-                    view.msg,
-                    wall(view.since_ms),
-                    Some(wall(view.next_probe_ms)),
-                ));
-            }
-        }
-        for ((app, api), _) in self
-            .api_breakers
-            .iter()
-            .filter(|(_, breaker)| breaker.is_open())
-        {
-            list.push(stop(
-                &self.apps[*app].name,
-                api.name(),
-                None,
-                "Feishu's answers to this call are lost; it is probed",
-                wall_ms,
-                None,
-            ));
-        }
-        for app in self
-            .apps
-            .iter()
-            .filter(|app| self.base_breakers[app.base].is_open())
-        {
-            list.push(stop(
-                &app.name,
-                "",
-                None,
-                "Feishu cannot be reached; it is probed",
-                wall_ms,
-                None,
-            ));
-        }
-        list.sort_by(|a, b| (&a.app, &a.api).cmp(&(&b.app, &b.api)));
-        list
-    }
-}
-
-fn stop(
-    app: &str,
-    api: &str,
-    code: Option<i64>,
-    reason: &str,
-    since_ms: i64,
-    probe_ms: Option<i64>,
-) -> crate::store::Pause {
-    crate::store::Pause {
-        app: app.to_owned(),
-        lane: String::new(),
-        api: api.to_owned(),
-        by_hand: false,
-        code: code.filter(|code| *code != 0),
-        reason: reason.to_owned(),
-        since_ms,
-        probe_ms,
     }
 }
 

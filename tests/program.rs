@@ -182,7 +182,7 @@ async fn the_demo_ends_well_and_shows_the_kind_and_end_of_every_job() {
 #[tokio::test]
 async fn help_fits_a_screen() {
     let top = finish(command(&["-h"]), "").await.out;
-    for code in ["0  stored; with --wait: done", "5  in doubt"] {
+    for code in ["0 stored; with --wait: done", "5 in doubt"] {
         assert!(top.contains(code), "{top}");
     }
     for words in [
@@ -201,12 +201,21 @@ async fn help_fits_a_screen() {
         &["sandbox"],
         &["serve"],
         &["demo"],
+        &["pause"],
+        &["resume"],
+        &["explain"],
+        &["token"],
+        &["completions"],
+        &["backup"],
+        &["restore"],
     ] {
-        let ended = finish(command(&[words, &["-h"]].concat()), "").await;
+        let mut command = command(&[words, &["-h"]].concat());
+        command.env("COLUMNS", "80");
+        let ended = finish(command, "").await;
         assert_eq!(ended.code, 0, "{words:?}");
-        assert!(ended.out.lines().count() <= 40, "{words:?}: {}", ended.out);
+        assert!(ended.out.lines().count() <= 24, "{words:?}: {}", ended.out);
         for line in ended.out.lines() {
-            assert!(line.chars().count() <= 100, "{words:?}: {line}");
+            assert!(line.chars().count() <= 80, "{words:?}: {line}");
         }
     }
 }

@@ -17,6 +17,7 @@ const MAP: &[(&str, &[&str])] = &[
         "src/cli/restore.rs",
         &["daemon", "config", "clock", "store"],
     ),
+    ("src/cli/explain.rs", &["feishu_im"]),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),
     (

@@ -10,7 +10,7 @@ use crate::clock::rfc3339;
 use crate::daemon;
 use crate::store::{self, CopyError};
 
-/// Copy database, uploads and pauses to a new folder, while the daemon runs
+/// Copy what the daemon keeps to a new folder, while it runs
 #[derive(Debug, clap::Args)]
 pub(super) struct Backup {
     /// The folder to make; it must not exist

@@ -5,8 +5,10 @@
 
 mod backup;
 mod check;
+mod completions;
 mod demo;
 mod exit;
+mod explain;
 mod follow;
 mod jobs;
 mod logs;
@@ -19,6 +21,7 @@ mod send;
 mod serve;
 mod signal;
 mod status;
+mod token;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -34,17 +37,21 @@ const NAME: &str = "feishu-relay";
 
 /// How commands end, for `-h`; `exit` has the same as a type, README.md as a table.
 const EXIT_CODES: &str = "\
-Exit codes:
-  0  stored; with --wait: done
-  1  failed
-  2  the words or the config are wrong, or the relay refused
-  3  relay unreachable or full, nothing stored
-  4  stored, but not settled in time
-  5  in doubt, or not known whether it was stored";
+Exit codes: 0 stored; with --wait: done. 1 failed. 2 the words or the config are
+wrong, or the relay refused. 3 relay unreachable or full, nothing stored.
+4 stored, but not settled in time. 5 in doubt, or not known whether stored.";
+/// Without a list of options: -h and -V are all there are.
+const HELP: &str = "\
+{about}
 
-/// A durable queue in front of Feishu: each message once, in order, within its limits
+Usage: {name} COMMAND   (-h says more of each, -V the version)
+
+Commands:
+{subcommands}{after-help}";
+
+/// A durable queue in front of Feishu: each message once, in order, in its limits
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = NAME, version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES, help_template = HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -63,6 +70,9 @@ enum Command {
     Pause(pause::Pause),
     Resume(pause::Resume),
     Check(check::Check),
+    Explain(explain::Explain),
+    Token(token::Token),
+    Completions(completions::Completions),
     Backup(backup::Backup),
     Restore(restore::Restore),
 }
@@ -79,6 +89,9 @@ pub async fn run() -> ExitCode {
         Command::Pause(pause) => pause.run().await,
         Command::Resume(resume) => resume.run().await,
         Command::Check(check) => check.run().await,
+        Command::Explain(explain) => explain.run().await,
+        Command::Token(token) => token.run().await,
+        Command::Completions(completions) => completions.run().await,
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,
     };

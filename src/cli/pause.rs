@@ -7,7 +7,7 @@ use super::exit::{Ended, Exit, Trouble};
 use super::out;
 use super::relay::Remote;
 
-/// Stop sending, by app, lane or kind, until `resume`; jobs are still taken
+/// Stop sending, by app, lane or kind; jobs are still taken
 #[derive(Debug, clap::Args)]
 pub(super) struct Pause {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub(super) struct Pause {
     remote: Remote,
 }
 
-/// Lift what was paused, and try at once what waits for a fault to be mended
+/// Go on with what was paused, or waits for a fault to be mended
 #[derive(Debug, clap::Args)]
 pub(super) struct Resume {
     #[command(flatten)]

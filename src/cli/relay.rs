@@ -25,16 +25,31 @@ const USUAL_URL: &str = "http://127.0.0.1:8787";
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Remote {
     /// http://… or unix:/path; else $FEISHU_RELAY_URL, else http://127.0.0.1:8787
-    #[arg(long, help_heading = "Relay", value_name = "URL")]
+    #[arg(
+        long,
+        help_heading = "Relay",
+        value_name = "URL",
+        hide_short_help = true
+    )]
     url: Option<String>,
     /// Client token; else $FEISHU_RELAY_TOKEN
-    #[arg(long, help_heading = "Relay", conflicts_with = "token_file")]
+    #[arg(
+        long,
+        help_heading = "Relay",
+        conflicts_with = "token_file",
+        hide_short_help = true
+    )]
     token: Option<String>,
     /// File that holds the client token
-    #[arg(long, help_heading = "Relay", value_name = "FILE")]
+    #[arg(
+        long,
+        help_heading = "Relay",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
     token_file: Option<PathBuf>,
     /// Print the relay's JSON
-    #[arg(long, help_heading = "Relay")]
+    #[arg(long, help_heading = None)]
     pub(super) json: bool,
 }
 

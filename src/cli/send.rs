@@ -29,7 +29,7 @@ const STDIN: &str = "-";
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "feishu-relay send --to <ID> --text <TEXT> [OPTIONS]")]
 pub(super) struct Send {
-    /// Receiver: oc_… ou_… on_…, a user id or a mail address
+    /// Receiver: oc_… ou_… on_…, user id or mail address
     #[arg(long, value_name = "ID", required_unless_present_any = ["open_ids", "user_ids", "departments"])]
     to: Option<String>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) struct Send {
     /// The same with department ids
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     departments: Option<PathBuf>,
-    /// App to send as, by its name in the config; the first by default
+    /// App to send as; else the first in the config
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
     /// The same key again is the same job
@@ -64,10 +64,10 @@ pub(super) struct Send {
     /// Pin it once it is sent
     #[arg(long, conflicts_with_all = ["open_ids", "user_ids", "departments"])]
     then_pin: bool,
-    /// Buzz these people once it is sent: ids with commas between
+    /// Buzz these people once it is sent: ou_a,ou_b
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with_all = ["open_ids", "user_ids", "departments"])]
     then_urgent_app: Vec<String>,
-    /// Wait until it is settled, 30s unless told: --wait=2m
+    /// Wait until it is settled: 30s, or --wait=2m
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = values::duration)]
     wait: Option<Duration>,
     #[command(flatten)]

@@ -168,7 +168,10 @@ fn http_url(text: &str, schemes: &[&str]) -> Result<reqwest::Url, String> {
 }
 
 /// Reads the name of an app, bot, client or tenant: 1 to 64 of letters, digits, `.`, `_`, `-`.
-pub(super) fn name(text: &str) -> Result<String, String> {
+///
+/// # Errors
+/// Anything else; the text says what a name is.
+pub fn name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.chars().all(fits) {
         return Err(format!(

@@ -41,7 +41,7 @@ pub(in crate::cli) struct Retry {
 pub(in crate::cli) struct Recall {
     #[command(flatten)]
     act: Act,
-    /// Wait until one job is taken back, 30s unless told: --wait=2m
+    /// Wait until one job is taken back: 30s, or --wait=2m
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = values::duration, requires = "id")]
     wait: Option<Duration>,
 }

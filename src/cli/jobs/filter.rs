@@ -6,7 +6,7 @@ use crate::cli::exit::Trouble;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Which jobs")]
 pub(super) struct Filter {
-    /// queued, sending, done, failed, expired, canceled or in_doubt
+    /// queued, sending, done, failed, expired …
     #[arg(long)]
     state: Option<String>,
     /// Kind of job: send, batch_send, …
@@ -16,10 +16,10 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
     /// Lane
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     lane: Option<String>,
     /// Who enqueued it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     client: Option<String>,
     /// Receiver or message, as it was written
     #[arg(long, value_name = "ID")]
@@ -28,7 +28,7 @@ pub(super) struct Filter {
     #[arg(long)]
     key: Option<String>,
     /// Feishu's id of its message
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", hide_short_help = true)]
     message_id: Option<String>,
     /// Feishu's code it ended with
     #[arg(long)]

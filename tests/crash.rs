@@ -8,11 +8,18 @@ use std::time::Duration;
 use feishu_sandbox::DEFAULT_USERS;
 use serde_json::{Value, json};
 use support::House;
+use support::jobs::{message, post, tried};
 
 const SEND: &str = "POST /open-apis/im/v1/messages";
 
 fn free_limits() -> Value {
     json!({"limits": {"app_minute": 0, "app_second": 0, "chat_second": 0, "user_second": 0}})
+}
+
+/// The same job to another receiver, so that it has a lane of its own.
+fn at(mut job: Value, user: usize) -> Value {
+    job["args"]["to"] = json!(DEFAULT_USERS[user]);
+    job
 }
 
 const FREE: &str =
@@ -121,6 +128,35 @@ async fn a_message_killed_before_its_record_is_proven_by_its_uuid_when_the_relay
     let seen = house.effects("message").await;
     assert_eq!(seen.len(), 1);
     assert_eq!(job["receipt"]["message_id"], seen[0]["message_id"]);
+}
+
+#[tokio::test]
+async fn what_a_kill_left_unknown_stays_unknown_through_an_outage_and_another_kill() {
+    let mut house = House::new().await;
+    house
+        .faults(json!([{"call": SEND, "do": "delay", "when": "after", "ms": 60_000, "count": 2}]))
+        .await;
+    let [kept, short] = [json!({}), json!({"expires_in": "30m"})].map(message);
+    let jobs = [post(&house, kept).await, post(&house, at(short, 1)).await];
+    while house.effects("message").await.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    house.kill();
+    house.feishu_down().await;
+    // Nobody can be asked: the attempts of this process never leave, and say nothing of the first ones.
+    house.start();
+    for id in &jobs {
+        tried(&house, id, 2).await;
+    }
+    house.kill();
+    house.advance(Duration::from_secs(2 * 3600)).await;
+    house.feishu_up().await;
+    house.start();
+    for id in &jobs {
+        let job = house.settled(id).await;
+        assert_eq!(job["state"], "in_doubt", "{job:#}");
+    }
+    assert_eq!(house.effects("message").await.len(), 2);
 }
 
 #[tokio::test]

@@ -72,9 +72,14 @@ pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
     };
     let fault = doubt("the relay stopped while the attempt was under way");
     let mut ended = ended(marked, judgement, record, fault, now, None, String::new());
-    // The time that passed since is wait enough.
     if let End::Again { run_ms } = &mut ended.finish.end {
+        // The time that passed since is wait enough.
         *run_ms = now.wall_ms;
+        // The doubt that was judged is this mark's own: from here on it is the job's.
+        let doubtful = judge::can_be_in_doubt(&subject);
+        if doubtful && marked.head.unknown.is_none() && ended.finish.unknown == UnknownMove::Keep {
+            ended.finish.unknown = UnknownMove::Begin(marked.mark.clone());
+        }
     }
     ended
 }

@@ -381,9 +381,14 @@ fn ends_inside_window(subject: &Subject, age_ms: i64) -> bool {
     age_ms.saturating_add(subject.timeout_ms) < SAFE_WINDOW_MS
 }
 
-/// Did an earlier attempt end unknown? What reads has no effect to be in doubt about.
+/// Did an earlier attempt end unknown?
 fn is_unknown(subject: &Subject) -> bool {
-    subject.unknown_age_ms.is_some() && subject.api.endpoint().repeat != Repeat::Read
+    subject.unknown_age_ms.is_some() && can_be_in_doubt(subject)
+}
+
+/// What reads has no effect to be in doubt about.
+pub(crate) fn can_be_in_doubt(subject: &Subject) -> bool {
+    subject.api.endpoint().repeat != Repeat::Read
 }
 
 /// Operations whose effect a read shows; they are repeated only after it.

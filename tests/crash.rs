@@ -8,9 +8,10 @@ use std::time::Duration;
 use feishu_sandbox::DEFAULT_USERS;
 use serde_json::{Value, json};
 use support::House;
-use support::jobs::{message, post, tried};
+use support::jobs::{message, pass, post, tried};
 
 const SEND: &str = "POST /open-apis/im/v1/messages";
+const BATCH: &str = "POST /open-apis/message/v4/batch_send/";
 
 fn free_limits() -> Value {
     json!({"limits": {"app_minute": 0, "app_second": 0, "chat_second": 0, "user_second": 0}})
@@ -157,6 +158,38 @@ async fn what_a_kill_left_unknown_stays_unknown_through_an_outage_and_another_ki
         assert_eq!(job["state"], "in_doubt", "{job:#}");
     }
     assert_eq!(house.effects("message").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_to_be_sent_again_stays_in_doubt_with_its_part_when_time_or_a_person_ends_it()
+ {
+    let mut house = House::new().await;
+    for by_time in [true, false] {
+        house
+            .faults(json!([
+                {"call": BATCH, "do": "drop", "when": "after", "count": 1},
+                {"call": BATCH, "do": "429", "reset_s": 7200},
+            ]))
+            .await;
+        let batch = json!({"kind": "batch_send", "on_doubt": "resend", "expires_in": "30m",
+            "args": {"open_ids": [DEFAULT_USERS[0]], "text": "seen already"}});
+        let id = post(&house, batch).await;
+        tried(&house, &id, 2).await;
+        match by_time {
+            true => pass(&mut house, Duration::from_secs(1860)).await,
+            false => assert_eq!(house.act(&id, "cancel", None).await.0, 200),
+        }
+        let job = house.settled(&id).await;
+        assert_eq!(job["state"], "in_doubt", "{job:#}");
+        assert_eq!(job["receipt"]["parts"][0]["state"], "in_doubt", "{job:#}");
+        // Now a person has something to settle.
+        let (status, job) = house
+            .act(&id, "settle", Some(json!({"state": "done"})))
+            .await;
+        assert_eq!((status, &job["state"]), (200, &json!("done")), "{job:#}");
+        pass(&mut house, Duration::from_secs(7200)).await;
+    }
+    assert_eq!(house.effects("batch").await.len(), 2);
 }
 
 #[tokio::test]

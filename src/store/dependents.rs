@@ -239,8 +239,18 @@ pub(super) async fn revive(
     Ok(revived)
 }
 
-/// Parts of `seq` that were not sent end in `state`.
+/// Parts of `seq` that were not sent end in `state`; one that waits to be sent again after an attempt
+/// whose outcome is not known is in doubt. That is the job's first open part: parts go one by one.
 pub(super) async fn end_parts(tx: &mut Tx<'_>, seq: i64, state: State) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update part set state = 'in_doubt'
+          where job = ?1 and state = 'queued'
+            and n = (select min(n) from part first where first.job = ?1 and first.state = 'queued')
+            and exists (select 1 from job where seq = ?1 and unknown_ms is not null)",
+    )
+    .bind(seq)
+    .execute(&mut *tx.conn)
+    .await?;
     sqlx::query("update part set state = ?2 where job = ?1 and state = 'queued'")
         .bind(seq)
         .bind(state.name())

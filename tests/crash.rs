@@ -8,7 +8,7 @@ use std::time::Duration;
 use feishu_sandbox::DEFAULT_USERS;
 use serde_json::{Value, json};
 use support::House;
-use support::jobs::{message, pass, post, tried};
+use support::jobs::{made, message, outcomes, pass, post, sent, tried};
 
 const SEND: &str = "POST /open-apis/im/v1/messages";
 const BATCH: &str = "POST /open-apis/message/v4/batch_send/";
@@ -129,6 +129,67 @@ async fn a_message_killed_before_its_record_is_proven_by_its_uuid_when_the_relay
     let seen = house.effects("message").await;
     assert_eq!(seen.len(), 1);
     assert_eq!(job["receipt"]["message_id"], seen[0]["message_id"]);
+}
+
+#[tokio::test]
+async fn a_batch_and_a_call_whose_answers_are_lost_happen_once_and_stay_in_doubt_for_ever() {
+    const PHONE: &str = "PATCH /open-apis/im/v1/messages/:message_id/urgent_phone";
+    let mut house = House::new().await;
+    let message = sent(&house).await;
+    let mut jobs = Vec::new();
+    // The call is over and the answer is lost in every way that there is, the last by a kill.
+    for way in ["drop", "reset", "cut", "5xx", "killed"] {
+        // After some unknown outcomes a call that cannot be repeated has its turn every five minutes.
+        house.advance(Duration::from_secs(360)).await;
+        let (what, ms) = match way {
+            "killed" => ("delay", 600_000),
+            _ => (way, 0),
+        };
+        for call in [BATCH, PHONE] {
+            let rule = json!({"call": call, "do": what, "when": "after", "ms": ms, "count": 1});
+            house.faults(json!([rule])).await;
+            let before = house.ledger().await["effects"].as_array().unwrap().len();
+            let args = match call {
+                BATCH => {
+                    json!({"kind": "batch_send", "args": {"open_ids": [DEFAULT_USERS[0]], "text": way}})
+                }
+                _ => {
+                    json!({"kind": "urgent_phone", "args": {"message": message, "users": [DEFAULT_USERS[0]]}})
+                }
+            };
+            let job = post(&house, args).await;
+            while house.ledger().await["effects"].as_array().unwrap().len() == before {
+                tokio::task::yield_now().await;
+            }
+            if way == "killed" {
+                house.kill();
+                house.start();
+            }
+            assert_eq!(house.settled(&job).await["state"], "in_doubt", "{way}");
+            jobs.push(job);
+        }
+    }
+    for (n, hours) in [1, 5, 240].into_iter().enumerate() {
+        match n {
+            0 => house.restart(),
+            _ => {
+                house.kill();
+                house.start();
+            }
+        }
+        // Something else is sent, so that whatever the relay still wanted to repeat had its turn.
+        pass(&mut house, Duration::from_secs(hours * 3600)).await;
+        sent(&house).await;
+        for job in &jobs {
+            let job = house.job(job).await;
+            assert_eq!(job["state"], "in_doubt", "{job:#}");
+            assert_eq!(outcomes(&job), ["unknown"]);
+        }
+        for (effect, call) in [("batch", BATCH), ("urgent_phone", PHONE)] {
+            assert_eq!(house.effects(effect).await.len(), 5, "{hours} h: {effect}");
+            assert_eq!(made(&house, call).await, 5, "{hours} h: {call}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::dispatch::{App, Dispatcher};
 use crate::http::{Doors, HttpState};
 use crate::store::{Budget, Options, Store, StoreError};
+use crate::watchdog;
 
 /// A file that moves the daemon's clock; for tests, and only while every Feishu is on loopback.
 pub const TEST_CLOCK_VARIABLE: &str = "FEISHU_RELAY_TEST_CLOCK";
@@ -85,6 +86,7 @@ pub async fn run(
     };
     let (dispatcher, work, halt) =
         Dispatcher::new(apps(&config, &store, clients), store.clone(), clock.clone());
+    tokio::spawn(watchdog(&dispatcher, &store, &stop));
     store.attach(dispatcher).await?;
     let work = tokio::spawn(work);
     let state = HttpState::new(
@@ -103,6 +105,19 @@ pub async fn run(
     ended("the dispatcher", work).await;
     closer.close().await;
     Ok(())
+}
+
+fn watchdog(
+    dispatcher: &Arc<Dispatcher>,
+    store: &Store,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (dispatcher, store) = (Arc::clone(dispatcher), store.clone());
+    let answers = move || {
+        let store = store.clone();
+        async move { store.is_alive().await }
+    };
+    watchdog::run(move || dispatcher.turns(), answers, stop.clone())
 }
 
 async fn ended(what: &str, task: tokio::task::JoinHandle<()>) {

@@ -10,3 +10,4 @@ mod dispatch;
 mod http;
 pub mod job;
 pub mod store;
+pub mod watchdog;

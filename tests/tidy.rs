@@ -33,6 +33,7 @@ const MAP: &[(&str, &[&str])] = &[
             "job",
             "config",
             "clock",
+            "watchdog",
             "feishu_im",
         ],
     ),
@@ -58,6 +59,7 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     ("src/config/", &[]),
     ("src/clock.rs", &[]),
+    ("src/watchdog.rs", &[]),
 ];
 /// Crates that not every room may name.
 const FENCED: [&str; 3] = ["feishu_im", "feishu_sandbox", "sqlx"];

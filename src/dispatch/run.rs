@@ -5,6 +5,7 @@
 //! offered again; nothing is marked, so nothing is sent.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub(crate) struct Dispatcher {
     clock: Clock,
     wake: Notify,
     newborn: mpsc::UnboundedSender<Vec<Marked>>,
+    turns: AtomicU64,
 }
 
 /// What a task reports.
@@ -114,6 +116,15 @@ impl Permit for Dispatcher {
 }
 
 impl Dispatcher {
+    /// How often the loop has turned; it does at least once a second, whatever it waits for.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,6 +173,7 @@ impl Dispatcher {
             clock: clock.clone(),
             wake: Notify::new(),
             newborn,
+            turns: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
         let work = work(
@@ -291,6 +303,7 @@ impl Loop {
         let mut open = Vec::new();
         let mut told = String::new();
         while let Err(error) = self.take_over(&mut open).await {
+            self.dispatcher.turned();
             if told != error.to_string() {
                 told = error.to_string();
                 tracing::error!(%error, "what an earlier process left cannot be judged yet; trying on");
@@ -348,6 +361,7 @@ impl Loop {
     /// Starts all that can start now. Returns how long there is nothing to do.
     fn turn(&mut self) -> Duration {
         let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
+        self.dispatcher.turned();
         self.record();
         self.sweep(steady_ms);
         if steady_ms >= self.store_back_ms {

@@ -7,6 +7,7 @@
 mod accept;
 mod act;
 mod after;
+mod alive;
 mod backup;
 mod day;
 mod dependents;
@@ -86,6 +87,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     requests: mpsc::Sender<Request>,
+    asks: mpsc::Sender<alive::Asked>,
     readers: SqlitePool,
     path: PathBuf,
     clock: Clock,
@@ -133,6 +135,7 @@ impl Store {
     pub async fn open(options: Options, clock: Clock) -> Result<(Store, Closer), StoreError> {
         let opened = open::open(&options.path).await?;
         let (requests, inbox) = mpsc::channel(QUEUE);
+        let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let watchers = Arc::new(Watchers::default());
         let open = Arc::new(AtomicBool::new(true));
@@ -152,9 +155,10 @@ impl Store {
         )
         .await?;
         let apps = writer.apps();
-        let task = tokio::spawn(writer.run(inbox, stopped));
+        let task = tokio::spawn(writer.run(inbox, asked, stopped));
         let shared = Shared {
             requests,
+            asks,
             readers: readers.clone(),
             path,
             clock,

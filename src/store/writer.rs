@@ -20,7 +20,7 @@ use crate::store::open::{self, Opened};
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
-    accept, act, finish, mark, pause, sweep, upload,
+    accept, act, alive, finish, mark, pause, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -234,11 +234,16 @@ impl Writer {
     pub(super) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Request>,
+        mut asked: mpsc::Receiver<alive::Asked>,
         mut stop: oneshot::Receiver<()>,
     ) {
         loop {
             let first = tokio::select! {
                 biased;
+                Some(asked) = asked.recv() => {
+                    let _ = asked.send(());
+                    continue;
+                }
                 request = inbox.recv() => request,
                 _ = &mut stop => {
                     inbox.close();

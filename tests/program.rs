@@ -189,6 +189,7 @@ async fn help_fits_a_screen() {
         &[][..],
         &["send"],
         &["jobs"],
+        &["reads"],
         &["jobs", "list"],
         &["jobs", "show"],
         &["jobs", "watch"],

@@ -1,6 +1,6 @@
 //! The command line: one file a command, one place that prints, one table of exit codes.
 //!
-//! Commands that speak to a running relay (`send`, `jobs`, `status`, `pause`, `resume`) use its HTTP and nothing
+//! Commands that speak to a running relay (`send`, `jobs`, `reads`, `status`, `pause`, `resume`) use its HTTP and nothing
 //! else; they hold no state and repeat nothing by themselves.
 
 mod backup;
@@ -14,6 +14,7 @@ mod jobs;
 mod logs;
 mod out;
 mod pause;
+mod reads;
 mod relay;
 mod restore;
 mod sandbox;
@@ -66,6 +67,7 @@ enum Command {
     /// List jobs, look at one, act on one or on many
     #[command(subcommand)]
     Jobs(jobs::Jobs),
+    Reads(Box<reads::Reads>),
     Status(status::Status),
     Pause(pause::Pause),
     Resume(pause::Resume),
@@ -85,6 +87,7 @@ pub async fn run() -> ExitCode {
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,
+        Command::Reads(reads) => reads.run().await,
         Command::Status(status) => status.run().await,
         Command::Pause(pause) => pause.run().await,
         Command::Resume(resume) => resume.run().await,

@@ -209,6 +209,9 @@ fn judged(
     if marked.head.kind == Kind::BatchProgress {
         follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
     }
+    if marked.head.kind.asks_reads() {
+        follow::reads(marked, reply, &mut ended.finish, after.wall_ms);
+    }
     ended
 }
 
@@ -379,6 +382,7 @@ fn ended(
             resent,
             counted: false,
             progress: None,
+            readers: Vec::new(),
         },
         judgement,
         msg,

@@ -12,6 +12,7 @@ use feishu_im::{
 };
 use serde_json::{Map, Value};
 
+use crate::dispatch::follow;
 use crate::job::{Kind, Marked};
 
 /// The job cannot be made into a call: its stored form does not fit this binary.
@@ -146,6 +147,17 @@ pub(super) fn request(
             batch_message_id: words.text("batch")?,
         }
         .request(),
+        (Kind::ReadUsers, _) => op::ReadUsers {
+            message_id: followed(marked)?,
+            user_id_type: IdType::OpenId,
+            page_size: Some(feishu_im::limits::READ_USERS_PAGE_MAX),
+            page_token: follow::page_token(marked).as_deref(),
+        }
+        .request(),
+        (Kind::BatchReadUser, _) => op::BatchReadUser {
+            batch_message_id: followed(marked)?,
+        }
+        .request(),
         (Kind::UploadImage, _) => {
             let image_type = if words.text("image_type")? == "avatar" {
                 ImageType::Avatar
@@ -160,6 +172,12 @@ pub(super) fn request(
             .request()
         }
     })
+}
+
+/// The message or batch that a follow-up asks about.
+fn followed(marked: &Marked) -> Result<&str, Misfit> {
+    let followed = marked.head.message.as_deref();
+    followed.ok_or_else(|| Misfit(String::from("it does not say which message it follows")))
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {

@@ -28,8 +28,8 @@ use crate::store::{Act, ActError, Acted, Name};
 /// The largest body of an action.
 const ACTION_BYTES_MAX: u64 = 64 << 10;
 
-/// How long a question for fresh progress waits for Feishu's answer.
-const FRESH: Duration = Duration::from_secs(10);
+/// How long a question for what is fresh waits for Feishu's answer.
+pub(super) const FRESH: Duration = Duration::from_secs(10);
 
 /// A page of jobs, newest first.
 #[derive(Serialize, ToSchema)]
@@ -257,14 +257,14 @@ pub(super) fn need_any(caller: &Caller) -> Result<(), Problem> {
 
 impl Relay {
     /// The job that is called `id` in a path.
-    async fn job(&self, id: &str) -> Result<Job, Problem> {
+    pub(super) async fn job(&self, id: &str) -> Result<Job, Problem> {
         let name: Name = id.parse().map_err(|()| {
             Problem::no_such_job("a job is called job_ and 32 hex digits, om_… or bm-…")
         })?;
         self.job_named(&name).await
     }
 
-    async fn job_named(&self, name: &Name) -> Result<Job, Problem> {
+    pub(super) async fn job_named(&self, name: &Name) -> Result<Job, Problem> {
         let job = self.state.store.job(name).await?;
         job.ok_or_else(|| match name {
             Name::Job(id) => self.unknown(self.state.store.may_be_purged(*id)),

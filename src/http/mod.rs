@@ -16,6 +16,7 @@ mod params;
 mod pause;
 mod problem;
 mod query;
+mod reads;
 mod schema;
 mod status;
 mod submit;
@@ -151,6 +152,8 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(bulk::recall))
         .routes(routes!(jobs::one))
         .routes(routes!(jobs::progress))
+        .routes(routes!(reads::one))
+        .routes(routes!(reads::notice))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::recall))

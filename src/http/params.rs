@@ -22,6 +22,9 @@ pub(super) struct Filtering;
 /// Which page of a list: `limit` and `cursor`.
 pub(super) struct Paging;
 
+/// How much is summed up: `limit` and `cursor`.
+pub(super) struct Summing;
+
 /// `dry_run`.
 pub(super) struct DryRun;
 
@@ -47,7 +50,11 @@ params! {
     Filtering = filtering();
     Paging = vec![
         query("limit", limit(), "Jobs on a page."),
-        query("cursor", text().pattern(Some("^-?[0-9]{1,18}$")), "The `next_cursor` of the page before."),
+        cursor(),
+    ];
+    Summing = vec![
+        query("limit", limit().default(None), "Jobs in the sums, if not all."),
+        cursor(),
     ];
     DryRun = vec![flag("dry_run", "Count them, and do nothing.")];
     Fresh = vec![flag("fresh", "Ask Feishu first.")];
@@ -111,6 +118,11 @@ fn labels() -> Parameter {
 
 fn flag(name: &str, said: &str) -> Parameter {
     query(name, ObjectBuilder::new().schema_type(Type::Boolean), said)
+}
+
+fn cursor() -> Parameter {
+    let cursor = text().pattern(Some("^-?[0-9]{1,18}$"));
+    query("cursor", cursor, "The `next_cursor` of the page before.")
 }
 
 fn limit() -> ObjectBuilder {

@@ -146,6 +146,17 @@ impl Words {
         dry_run.unwrap_or(false)
     }
 
+    /// Is there a word that chooses jobs, not only how many of them or from where on?
+    pub(super) fn chooses(&self) -> bool {
+        let chooses = |(name, _): &(String, String)| !matches!(name.as_str(), "limit" | "cursor");
+        self.pairs.iter().any(chooses)
+    }
+
+    /// Is there a word of that name that nobody has read?
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(given, _)| given == name)
+    }
+
     /// Is nothing left that nobody has read?
     pub(super) fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -212,6 +212,13 @@ fn envelope(child: bool) -> Vec<(&'static str, Value)> {
             ),
         ),
     ];
+    let every = duration("How often Feishu is asked; at least 10s.");
+    let whole = duration("For how long; at most 7d for a message, 30d for a batch.");
+    let reads = closed_needing(json!({"every": every, "for": whole}), &["every", "for"]);
+    let mut track = closed_needing(json!({"reads": reads}), &["reads"]);
+    track["description"] =
+        json!("What to follow after it is done; only of a job that makes a message or a batch.");
+    fields.push(("track", track));
     if !child {
         let key = "The same key and body again is the same job; the header `Idempotency-Key` says the same of a single job.";
         fields.push((
@@ -230,9 +237,13 @@ fn args(kind: Kind) -> Value {
         Kind::BatchSend => lists(),
         Kind::UploadImage => image(),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => people(),
-        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::BatchRecall | Kind::BatchProgress => {
-            Map::new()
-        }
+        Kind::Pin
+        | Kind::Unpin
+        | Kind::Recall
+        | Kind::BatchRecall
+        | Kind::BatchProgress
+        | Kind::ReadUsers
+        | Kind::BatchReadUser => Map::new(),
     };
     properties.extend(target(kind.needs()));
     match kind {
@@ -247,8 +258,10 @@ fn args(kind: Kind) -> Value {
             "A message to many people, with exactly one content and at least one list that is not empty.",
         Kind::UploadImage => "An image; `data` is needed.",
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => "Buzzes `users` about `message`.",
-        Kind::Pin | Kind::Unpin | Kind::Recall => "Acts on `message`; in `then`, on the parent's.",
-        Kind::BatchRecall | Kind::BatchProgress => "Acts on `batch`; in `then`, on the parent's.",
+        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::ReadUsers =>
+            "Acts on `message`; in `then`, on the parent's.",
+        Kind::BatchRecall | Kind::BatchProgress | Kind::BatchReadUser =>
+            "Acts on `batch`; in `then`, on the parent's.",
     });
     object
 }

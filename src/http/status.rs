@@ -27,6 +27,7 @@ GET  /v1/jobs                 jobs, newest first; ?state= kind= app= lane= clien
                               message_id= code= label.NAME= since= until= limit= cursor=
 GET  /v1/jobs/{id}            one job, also by om_... or bm-...; ?wait=30s&wait_for=all
 GET  /v1/jobs/{id}/progress   how far a batch is; ?fresh=true
+GET  /v1/jobs/{id}/reads      who read it; ?fresh=true
 POST /v1/jobs/{id}/cancel     do not do it any more
 POST /v1/jobs/{id}/recall     take it back
 POST /v1/jobs/{id}/retry      do it again; {\"expires_in\"?}
@@ -34,6 +35,7 @@ POST /v1/jobs/{id}/settle     say what happened; {\"state\": \"done\" or \"faile
 POST /v1/jobs/cancel          cancels all that a filter of the list names; ?dry_run=true counts them
 POST /v1/jobs/recall          takes all of them back
 POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
+GET  /v1/reads                who read a notice of many jobs, by a filter of the list; ?fresh=true
 POST /v1/pause                stop {\"app\"?, \"lane\"?, \"kind\"?, \"reason\"?}; {} stops everything
 POST /v1/resume               go on, and try at once what waits for a fault to be mended
 GET  /v1/status               the queue

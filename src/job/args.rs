@@ -86,7 +86,7 @@ pub(super) fn read(
             reader.done(Vec::new(), None, None)
         }
         Kind::UploadImage => reader.upload_image(),
-        Kind::BatchProgress => {
+        Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser => {
             reader.fields.flaw("", "the relay makes these jobs itself");
             reader.done(Vec::new(), None, None)
         }
@@ -433,7 +433,13 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
         Kind::BatchSend => reader
             .fields
             .leave(&BatchLists::NAMES.map(|(name, _)| name)),
-        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::BatchRecall | Kind::BatchProgress => {}
+        Kind::Pin
+        | Kind::Unpin
+        | Kind::Recall
+        | Kind::BatchRecall
+        | Kind::BatchProgress
+        | Kind::ReadUsers
+        | Kind::BatchReadUser => {}
     }
     if matches!(kind, Kind::Send | Kind::BatchSend) {
         reader.content(|_| None);

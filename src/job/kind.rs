@@ -27,6 +27,10 @@ pub enum Kind {
     UploadImage,
     /// The relay's own: asks how far a batch is, until the counts are stable.
     BatchProgress,
+    /// The relay's own: asks who read a message, page by page, as often as its producer wants.
+    ReadUsers,
+    /// The relay's own: asks how many read a batch.
+    BatchReadUser,
 }
 
 /// What another job, or the producer, must name for a job of this kind.
@@ -94,7 +98,7 @@ const fn row(
 }
 
 /// In the order of the enum, so that a kind finds its row by its number.
-const TABLE: [Row; 11] = [
+const TABLE: [Row; 13] = [
     row(
         Kind::Send,
         "send",
@@ -186,6 +190,28 @@ const TABLE: [Row; 11] = [
             LaneRule::Alone,
         )
     },
+    Row {
+        public: false,
+        ..row(
+            Kind::ReadUsers,
+            "read_users",
+            Api::ReadUsers,
+            Needs::Message,
+            Makes::Nothing,
+            LaneRule::Alone,
+        )
+    },
+    Row {
+        public: false,
+        ..row(
+            Kind::BatchReadUser,
+            "batch_read_user",
+            Api::BatchReadUser,
+            Needs::Batch,
+            Makes::Nothing,
+            LaneRule::Alone,
+        )
+    },
 ];
 
 impl Kind {
@@ -239,6 +265,11 @@ impl Kind {
     /// Its lane when none is named.
     pub fn lane(self) -> LaneRule {
         self.row().lane
+    }
+
+    /// Asks who, or how many, read something?
+    pub fn asks_reads(self) -> bool {
+        matches!(self, Kind::ReadUsers | Kind::BatchReadUser)
     }
 
     /// A buzz: rings somebody, and cannot be taken back.

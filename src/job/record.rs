@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
-use crate::job::{JobId, Kind, Outcome, Priority, State, WaitingFor};
+use crate::job::{JobId, Kind, Outcome, Priority, ReadsRecord, State, WaitingFor};
 
 /// A Unix time in milliseconds that leaves as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,6 +180,10 @@ pub struct Job {
     pub children: Vec<JobId>,
     /// Batch progress, summed: JSON.
     pub progress: Option<String>,
+    /// What is followed after it is done: JSON, as written.
+    pub track: Option<String>,
+    /// Who read it, as far as that is known.
+    pub reads: Option<ReadsRecord>,
     /// How far taking it back is.
     pub recall: Option<RecallRecord>,
     /// When it was taken back.
@@ -235,6 +239,13 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<JobId>,
     children: &'a [JobId],
+    /// What is followed after it is done, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    track: Option<&'a RawValue>,
+    /// Who read it; `items` only where one job is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<&'a ReadsRecord>,
     /// How far a batch is, summed, under Feishu's names.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -308,6 +319,8 @@ impl Job {
             error: self.error.as_ref(),
             parent: self.parent,
             children: &self.children,
+            track: raw(self.track.as_deref()),
+            reads: self.reads.as_ref(),
             progress: raw(self.progress.as_deref()),
             recall: self.recall.as_ref(),
             recalled_at: self.recalled_ms.map(Time),

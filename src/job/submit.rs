@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::job::args::{self, Upload};
-use crate::job::{JobId, Kind, LaneRule, OnDoubt, OnRefused, Priority, Role};
+use crate::job::{JobId, Kind, LaneRule, OnDoubt, OnRefused, Priority, Role, reads};
 
 /// The longest `key`, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -118,6 +118,8 @@ pub struct NewJob {
     pub parts: Vec<NewPart>,
     /// People whom one call reaches, as far as the request tells; at least 1.
     pub people: usize,
+    /// What to follow after it is done: JSON object, as written.
+    pub track: Option<String>,
     /// Bytes to keep beside the database.
     pub upload: Option<Upload>,
     /// An upload that comes first and whose key this job takes.
@@ -386,6 +388,7 @@ pub(super) struct Envelope {
     labels: BTreeMap<String, String>,
     on_doubt: OnDoubt,
     on_refused: OnRefused,
+    track: Option<String>,
 }
 
 impl Envelope {
@@ -413,6 +416,7 @@ impl Envelope {
                 .word("on_doubt", OnDoubt::ALL, OnDoubt::name)
                 .unwrap_or(OnDoubt::Hold),
             on_refused: read_on_refused(fields),
+            track: reads::track(fields, kind),
         }
     }
 
@@ -461,6 +465,7 @@ impl Envelope {
             references: parsed.references,
             parts: parsed.parts,
             people: parsed.people,
+            track: self.track,
             upload: parsed.upload,
             first,
             then,
@@ -489,6 +494,7 @@ impl args::Image {
             references: Vec::new(),
             parts: Vec::new(),
             people: 1,
+            track: None,
             upload: Some(self.upload),
             first: None,
             then: Vec::new(),

@@ -430,6 +430,7 @@ fn row(
         dependents: 0,
         on_doubt: job.on_doubt.name(),
         on_refused: job.on_refused.name(),
+        track: job.track.clone(),
         mark: None,
         head: Head {
             seq,

@@ -9,7 +9,7 @@ use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
 use crate::store::after;
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Act, ActError, Acted, dependents, mark, pause};
+use crate::store::{Act, ActError, Acted, dependents, mark, pause, reads};
 
 type Result2 = Result<Acted, ActError>;
 
@@ -399,6 +399,7 @@ async fn settle(
         // Parts that were never sent, or refused, stay as they are and say what the whole is.
         let whole = finish::parts_end(tx, subject.seq).await?;
         end(tx, subject, whole.state, whole.fault.as_ref()).await?;
+        reads::track_seq(tx, subject.seq).await?;
         recall_late(tx, subject.seq).await?;
         return Ok(Ok(Acted::Now));
     }
@@ -414,6 +415,7 @@ async fn settle(
         .await?;
     }
     end(tx, subject, state, fault.as_ref()).await?;
+    reads::track_seq(tx, subject.seq).await?;
     if subject.wished {
         after::start_recall(tx, subject.seq).await?;
     }

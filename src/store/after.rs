@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::job::{AppId, Head, Kind, State};
 use crate::store::insert::{self, NewRow};
 use crate::store::writer::Tx;
-use crate::store::{dependents, mark};
+use crate::store::{dependents, mark, reads};
 
 /// When a batch's progress is first asked for after it was sent, milliseconds.
 const FIRST_PROGRESS_MS: i64 = 2_000;
@@ -97,6 +97,7 @@ pub(super) async fn note_recalled(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<()
     let now = tx.now.wall_ms;
     let ids = if row.get::<&str, _>("kind") == "recall" {
         let message: Option<&str> = row.get("message");
+        reads::stop(tx, message.unwrap_or_default()).await?;
         sqlx::query("update job set recalled_ms = ?2 where message_id = ?1 and recalled_ms is null returning id").bind(message).bind(now).fetch_all(&mut *tx.conn).await?
     } else {
         note_batches(tx, row, now).await?
@@ -135,6 +136,9 @@ async fn note_batches(
     .bind(batches.to_string())
     .fetch_all(&mut *tx.conn)
     .await?;
+    for batch in batches.as_array().into_iter().flatten() {
+        reads::stop(tx, batch.as_str().unwrap_or_default()).await?;
+    }
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
         rows.extend(note_batch(tx, job).await?);

@@ -1,6 +1,6 @@
 //! What the store takes and answers: the types of its public face, free of SQLite's particulars.
 
-use crate::job::{Flaw, Job, JobId, State};
+use crate::job::{Flaw, Job, JobId, NoticeJob, State};
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +167,28 @@ pub enum PauseError {
     /// The store could not write.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The jobs of a notice: those that make something to read, newest first.
+#[derive(Debug)]
+pub struct Notice {
+    /// Whatever their state.
+    pub jobs: Vec<NoticeJob>,
+    /// There are more readers than were read.
+    pub more: bool,
+    /// Where the next page begins; `None`: there is none.
+    pub next_cursor: Option<i64>,
+}
+
+/// How far a question put to Feishu is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// It was answered.
+    Answered,
+    /// It is under way, or due.
+    UnderWay,
+    /// It will not be answered for now.
+    Stopped,
 }
 
 /// Something that is stopped.

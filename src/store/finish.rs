@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Spent, State};
+use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Reader, Spent, State};
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
-use crate::store::{act, day};
+use crate::store::{act, day, reads};
 
 /// Attempts that stay on a job: the first ones, then the newest.
 const ATTEMPTS_KEPT: i64 = 40;
@@ -84,8 +84,10 @@ pub struct Finish {
     pub resent: bool,
     /// The call counts towards the month's quota.
     pub counted: bool,
-    /// What was learned of a batch: JSON.
+    /// What a follow-up learned: JSON.
     pub progress: Option<String>,
+    /// Who read the message that it asks about.
+    pub readers: Vec<Reader>,
 }
 
 impl Finish {
@@ -115,6 +117,9 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
                 .or_default() += 1;
         }
         let whole = match result.part {
+            None if head.kind.asks_reads() && !reads::keep(tx, result).await? => {
+                Whole::ended(State::Done, None)
+            }
             None => Whole::of(&result.end),
             Some(n) => match finish_part(tx, result, n).await? {
                 Some(whole) => whole,
@@ -284,6 +289,9 @@ async fn follow(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
         touch_parent(tx, row.get("parent")).await?;
     }
     settled(tx, row, state).await?;
+    if !own {
+        reads::track(tx, row).await?;
+    }
     let wished = row.get::<Option<&str>, _>("wish") == Some("recall");
     // Also of a batch whose rest was canceled by the wish: its first parts were sent.
     if wished && !state.is_pending() {

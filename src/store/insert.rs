@@ -33,6 +33,7 @@ pub(super) struct NewRow {
     pub(super) dependents: i64,
     pub(super) on_doubt: &'static str,
     pub(super) on_refused: &'static str,
+    pub(super) track: Option<String>,
     pub(super) mark: Option<Moment>,
     /// Number, app, lane, kind, priority, time, receiver, message, size and weight.
     pub(super) head: Head,
@@ -68,6 +69,7 @@ impl NewRow {
             dependents: 0,
             on_doubt: "hold",
             on_refused: "fail",
+            track: None,
             mark: None,
             head: Head {
                 seq: tx.next_seq(),
@@ -138,6 +140,7 @@ impl Serialize for NewRow {
         row.serialize_element(&mark.map(|mark| mark.wall_ms))?;
         row.serialize_element(&mark.map(|mark| mark.boot_ms))?;
         row.serialize_element(&mark.map(|mark| &*mark.boot_id))?;
+        row.serialize_element(&self.track)?;
         row.end()
     }
 }
@@ -177,13 +180,13 @@ async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
         "insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
                           resolved, size, weight, parts, dependents, on_doubt, on_refused, attempt, mark_ms,
-                          mark_boot_ms, mark_boot_id, created_ms)
+                          mark_boot_ms, mark_boot_id, track, created_ms)
          select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                 value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 12,
                 value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
                 unhex(value ->> 20), value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
                 value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
-                value ->> 33, ?2
+                value ->> 33, value ->> 34, ?2
            from json_each(?1)",
     )
     .bind(json)

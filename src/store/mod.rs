@@ -19,6 +19,7 @@ mod mark;
 mod open;
 mod pause;
 mod read;
+mod reads;
 mod restore;
 mod status;
 mod sweep;
@@ -334,6 +335,35 @@ impl Store {
     pub async fn asks_progress(&self, id: JobId) -> Result<bool, StoreError> {
         let now_ms = self.shared.clock.wall_ms();
         read::asks_progress(self, id, now_ms).await.map_err(failed)
+    }
+
+    /// Asks Feishu now who read what each of `ids` made; one that made nothing, or was taken back, is left out.
+    ///
+    /// # Errors
+    /// Nothing changed; ask again.
+    pub async fn ask_reads(&self, ids: &[JobId]) -> Result<(), StoreError> {
+        // In pieces, so that nobody else's request waits for all of them.
+        for some in ids.chunks(reads::ASKED_AT_ONCE) {
+            self.ask(|reply| Request::AskReads(some.to_vec(), reply))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// How far the question who read a job's message is, when it was put at `since_ms`.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn asking(&self, id: JobId, since_ms: i64) -> Result<Asking, StoreError> {
+        reads::asking(self, id, since_ms).await.map_err(failed)
+    }
+
+    /// Who read the messages of the jobs that a filter names. `filter.limit` is not bounded by a page.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn notice(&self, filter: &Filter) -> Result<Notice, StoreError> {
+        reads::notice(self, filter).await.map_err(failed)
     }
 
     /// Tells of each change of that job that is committed after this call.

@@ -12,10 +12,10 @@ use crate::job::{
     WaitingFor,
 };
 use crate::store::insert::ALONE;
-use crate::store::{Filter, Name, Page, Store, pause};
+use crate::store::{Filter, Name, Page, Store, pause, reads};
 
 /// Rows a filtered list looks at before it hands out a cursor.
-const ROWS_LOOKED_AT: i64 = 10_000;
+pub(super) const ROWS_LOOKED_AT: i64 = 10_000;
 
 /// Rows read at once: one holds some kilobytes while it is read, whatever is in it.
 const ROWS_AT_ONCE: usize = 64;
@@ -41,6 +41,7 @@ pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx:
             let mut job = full(store, &mut *conn, &row).await?;
             if let Some(job) = &mut job {
                 job.args = row.get("args");
+                reads::name(&mut *conn, job).await?;
             }
             Ok(job)
         }
@@ -83,37 +84,15 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     let mut snapshot = store.shared.readers.begin().await?;
     let conn = &mut *snapshot;
     let limit = i64::from(filter.limit.clamp(1, 200));
-    let app = match &filter.app {
-        None => None,
-        Some(app) => Some(
-            sqlx::query_scalar::<_, i64>("select id from app where name = ?1")
-                .bind(app)
-                .fetch_optional(&mut *conn)
-                .await?
-                .unwrap_or(-1),
-        ),
-    };
-    // Every condition is always there and a null turns it off: one statement, prepared once. The
-    // inner select bounds what is looked at; its last seq is where the next page goes on.
-    let wanted = json!({
-        "states": filter.states, "kinds": filter.kinds, "app": app, "lane": filter.lane, "client": filter.client,
-        "to": filter.to, "key": filter.key, "message_id": filter.message_id, "code": filter.code,
-        "labels": filter.labels, "since": filter.since_ms, "until": filter.until_ms,
-    });
+    let wanted = wanted(&mut *conn, filter).await?;
     let rows = sqlx::query(AssertSqlSafe(LIST))
-        .bind(wanted.to_string())
+        .bind(wanted)
         .bind(filter.cursor.unwrap_or(i64::MAX))
         .bind(ROWS_LOOKED_AT)
         .bind(limit)
         .fetch_all(&mut *conn)
         .await?;
-    let looked_at: Option<i64> = sqlx::query_scalar(
-        "select seq from job where seq < ?1 order by seq desc limit 1 offset ?2",
-    )
-    .bind(filter.cursor.unwrap_or(i64::MAX))
-    .bind(ROWS_LOOKED_AT - 1)
-    .fetch_optional(&mut *conn)
-    .await?;
+    let looked_at = looked_at(&mut *conn, filter).await?;
     let mut jobs = Vec::with_capacity(rows.len());
     fill(store, &mut *conn, &rows, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
@@ -124,8 +103,47 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     Ok(Page { jobs, next_cursor })
 }
 
-const LIST: &str = "
-    select job.*
+/// A filter as the conditions read it. Every condition is always there and a null turns it off: one
+/// statement, prepared once. The inner select bounds what is looked at; its last seq is where the
+/// next page goes on.
+pub(super) async fn wanted(
+    conn: &mut SqliteConnection,
+    filter: &Filter,
+) -> Result<String, sqlx::Error> {
+    let app = match &filter.app {
+        None => None,
+        Some(app) => Some(
+            sqlx::query_scalar::<_, i64>("select id from app where name = ?1")
+                .bind(app)
+                .fetch_optional(&mut *conn)
+                .await?
+                .unwrap_or(-1),
+        ),
+    };
+    let wanted = json!({
+        "states": filter.states, "kinds": filter.kinds, "app": app, "lane": filter.lane, "client": filter.client,
+        "to": filter.to, "key": filter.key, "message_id": filter.message_id, "code": filter.code,
+        "labels": filter.labels, "since": filter.since_ms, "until": filter.until_ms,
+    });
+    Ok(wanted.to_string())
+}
+
+/// The last row that a list looks at, if there are more behind it.
+pub(super) async fn looked_at(
+    conn: &mut SqliteConnection,
+    filter: &Filter,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("select seq from job where seq < ?1 order by seq desc limit 1 offset ?2")
+        .bind(filter.cursor.unwrap_or(i64::MAX))
+        .bind(ROWS_LOOKED_AT - 1)
+        .fetch_optional(&mut *conn)
+        .await
+}
+
+/// `select … from` the jobs of a filter, newest first: its words, the cursor, rows looked at, rows wanted.
+macro_rules! matching {
+    ($columns:literal) => {
+        concat!("select ", $columns, "
       from (select seq as looked_at from job where seq < ?2 order by seq desc limit ?3) window
       join job on job.seq = window.looked_at
      where own = 0
@@ -144,7 +162,12 @@ const LIST: &str = "
                         where not exists (select 1 from json_each(job.labels) has
                                            where has.key = wanted.value ->> 0 and has.value = wanted.value ->> 1))
      order by seq desc
-     limit ?4";
+     limit ?4")
+    };
+}
+pub(super) use matching;
+
+const LIST: &str = matching!("job.*");
 
 /// A row with everything that stands elsewhere. `None`: of a kind that this binary does not know.
 async fn full(
@@ -212,6 +235,8 @@ async fn full(
         } else {
             None
         },
+        track: row.get("track"),
+        reads: reads::of(&mut *conn, row).await?,
         // What is queued for the first time made nothing that could be taken back.
         recall: if state == State::Queued && parts.is_empty() {
             None

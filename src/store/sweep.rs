@@ -208,6 +208,10 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(&seqs)
         .execute(&mut *tx.conn)
         .await?;
+    sqlx::query("delete from reader where job in (select value from json_each(?1))")
+        .bind(&seqs)
+        .execute(&mut *tx.conn)
+        .await?;
     sqlx::query("delete from job where seq in (select value from json_each(?1))")
         .bind(&seqs)
         .execute(&mut *tx.conn)

@@ -20,7 +20,7 @@ use crate::store::open::{self, Opened};
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
-    accept, act, alive, finish, mark, pause, sweep, upload,
+    accept, act, alive, finish, mark, pause, reads, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -42,6 +42,7 @@ pub(super) enum Request {
     TakeBack(Vec<(i64, i64)>, Reply<()>),
     Act(JobId, Act, String, oneshot::Sender<Result<Acted, ActError>>),
     AskProgress(JobId, Reply<bool>),
+    AskReads(Vec<JobId>, Reply<()>),
     Sweep(Reply<bool>),
     Pauses(Vec<Pause>, Reply<()>),
     Steer(Steer, String, oneshot::Sender<Result<(), PauseError>>),
@@ -58,6 +59,7 @@ impl std::fmt::Debug for Request {
             Request::TakeBack(..) => "TakeBack",
             Request::Act(..) => "Act",
             Request::AskProgress(..) => "AskProgress",
+            Request::AskReads(..) => "AskReads",
             Request::Sweep(..) => "Sweep",
             Request::Pauses(..) => "Pauses",
             Request::Steer(..) => "Steer",
@@ -388,6 +390,7 @@ impl Writer {
         for request in batch {
             match request {
                 Request::Attach(_, to)
+                | Request::AskReads(_, to)
                 | Request::Finish(_, to)
                 | Request::TakeBack(_, to)
                 | Request::Pauses(_, to)
@@ -454,6 +457,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
             Request::AskProgress(id, _) => {
                 *answer = Answer::Flag(act::ask_progress(tx, *id).await?)
             }
+            Request::AskReads(ids, _) => reads::ask(tx, ids).await?,
             Request::Sweep(_) => *answer = Answer::Flag(sweep::apply(tx).await?),
             Request::Pauses(pauses, _) => sweep::pauses(tx, pauses).await?,
             Request::Attach(..) => pause::attach(tx).await?,
@@ -522,6 +526,7 @@ fn reply(request: Request, answer: Answer) {
     match (request, answer) {
         (
             Request::Attach(_, to)
+            | Request::AskReads(_, to)
             | Request::Finish(_, to)
             | Request::TakeBack(_, to)
             | Request::Pauses(_, to)

@@ -5,7 +5,7 @@ use crate::cli::exit::Trouble;
 /// Flags that choose jobs; all given must match.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Which jobs")]
-pub(super) struct Filter {
+pub(in crate::cli) struct Filter {
     /// queued, sending, done, failed, expired …
     #[arg(long)]
     state: Option<String>,
@@ -49,7 +49,7 @@ impl Filter {
     ///
     /// # Errors
     /// A label is given twice.
-    pub(super) fn query(&self) -> Result<Vec<(String, String)>, Trouble> {
+    pub(in crate::cli) fn query(&self) -> Result<Vec<(String, String)>, Trouble> {
         crate::cli::each_label_once(&self.labels)?;
         let code = self.code.map(|code| code.to_string());
         let given = [

@@ -21,7 +21,11 @@ async fn each_route_has_an_operation_and_each_operation_a_route() {
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 14, "{paths:?}");
     for (path, operations) in paths {
-        let real = path.replace("{id}", "job_0199a5b1c0007000800000000000beef");
+        let mut real = path.replace("{id}", "job_0199a5b1c0007000800000000000beef");
+        if path == "/v1/events" {
+            // A stream would not end; a word that it does not know ends it at once.
+            real.push_str("?unknown=1");
+        }
         for method in METHODS {
             let (status, answer) = house.request(&method.to_uppercase(), &real, None).await;
             let described = operations.get(method).is_some();

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod bulk;
 mod doors;
+mod events;
 mod jobs;
 mod json;
 mod openapi;
@@ -118,6 +119,7 @@ impl Doors {
         let relay = Arc::new(Relay {
             state,
             room: Arc::new(Semaphore::new(body::ROOM_BYTES)),
+            streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
             stop: stop.clone(),
         });
         let router = router(Arc::clone(&relay));
@@ -135,6 +137,8 @@ struct Relay {
     state: Arc<HttpState>,
     /// For bodies that are being read or parsed, in bytes.
     room: Arc<Semaphore>,
+    /// For streams of events.
+    streams: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -146,6 +150,7 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(status::readyz))
         .routes(routes!(openapi::document))
         .routes(routes!(status::status))
+        .routes(routes!(events::events))
         .routes(routes!(jobs::list, submit::submit))
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::retry))

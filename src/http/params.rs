@@ -19,6 +19,12 @@ pub(super) struct Waiting;
 /// Which jobs: the filters of a list, without its page.
 pub(super) struct Filtering;
 
+/// Which jobs of a stream: `Filtering` without its times.
+pub(super) struct Choosing;
+
+/// `Last-Event-ID`, as a header and as a word.
+pub(super) struct LastEventId;
+
 /// Which page of a list: `limit` and `cursor`.
 pub(super) struct Paging;
 
@@ -48,6 +54,8 @@ params! {
         query("wait_for", words(["job", "all"]), "`all`: its children too."),
     ];
     Filtering = filtering();
+    Choosing = choosing();
+    LastEventId = last_event_id();
     Paging = vec![
         query("limit", limit(), "Jobs on a page."),
         cursor(),
@@ -73,10 +81,27 @@ fn id() -> Parameter {
 }
 
 fn filtering() -> Vec<Parameter> {
+    let time = "A time (RFC 3339), or a duration back from now: `2h`.";
+    let mut all = choosing();
+    all.extend([
+        query("since", text(), &format!("Accepted at or after. {time}")),
+        query("until", text(), &format!("Accepted before. {time}")),
+    ]);
+    all
+}
+
+fn last_event_id() -> Vec<Parameter> {
+    let id = || text().pattern(Some("^[0-9a-f]{8}-[0-9]{1,18}$"));
+    let mut header = query("Last-Event-ID", id(), "Go on behind the event of this id.");
+    header.parameter_in = ParameterIn::Header;
+    let said = "As the header, which counts before it.";
+    vec![header, query("last_event_id", id(), said)]
+}
+
+fn choosing() -> Vec<Parameter> {
     let states = State::ALL.iter().map(|state| state.name());
     let kinds = Kind::all().map(Kind::name);
     let code = ObjectBuilder::new().schema_type(Type::Integer);
-    let time = "A time (RFC 3339), or a duration back from now: `2h`.";
     vec![
         several("state", words(states), "One of these states."),
         several("kind", words(kinds), "One of these kinds."),
@@ -92,8 +117,6 @@ fn filtering() -> Vec<Parameter> {
         query("message_id", text(), "That made this message."),
         query("code", code, "With this code of Feishu in the error."),
         labels(),
-        query("since", text(), &format!("Accepted at or after. {time}")),
-        query("until", text(), &format!("Accepted before. {time}")),
     ]
 }
 

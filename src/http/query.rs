@@ -164,8 +164,6 @@ impl Words {
 
     /// Which jobs of a list; `now_ms` is what durations count back from.
     pub(super) fn filter(&mut self, now_ms: i64) -> Filter {
-        let states = words(State::ALL.iter().map(|state| state.name()));
-        let kinds = words(Kind::all().map(Kind::name));
         let when = |text: &str| instant(text, now_ms);
         let time = "a time such as 2026-01-31T08:00:00Z, or how long ago: 2h";
         let limit = |text: &str| {
@@ -173,6 +171,23 @@ impl Words {
             limit.filter(|limit| (1..=LIMIT_MAX).contains(limit))
         };
         let limit = self.read("limit", limit, &format!("from 1 to {LIMIT_MAX}"));
+        Filter {
+            since_ms: self.read("since", when, time),
+            until_ms: self.read("until", when, time),
+            limit: limit.unwrap_or(LIMIT),
+            cursor: self.read(
+                "cursor",
+                |text| text.parse().ok(),
+                "the next_cursor of an earlier page",
+            ),
+            ..self.choice()
+        }
+    }
+
+    /// Which jobs, by what they are: all of a filter but its times and its page.
+    pub(super) fn choice(&mut self) -> Filter {
+        let states = words(State::ALL.iter().map(|state| state.name()));
+        let kinds = words(Kind::all().map(Kind::name));
         Filter {
             states: self.several("state", State::from_name, &states),
             kinds: self.several(
@@ -188,15 +203,13 @@ impl Words {
             message_id: self.text("message_id"),
             code: self.read("code", |text| text.parse().ok(), "a whole number"),
             labels: self.labels(),
-            since_ms: self.read("since", when, time),
-            until_ms: self.read("until", when, time),
-            limit: limit.unwrap_or(LIMIT),
-            cursor: self.read(
-                "cursor",
-                |text| text.parse().ok(),
-                "the next_cursor of an earlier page",
-            ),
+            ..Filter::default()
         }
+    }
+
+    /// `last_event_id`, for those who cannot send the header.
+    pub(super) fn last_event_id(&mut self) -> Option<String> {
+        self.text("last_event_id")
     }
 
     fn labels(&mut self) -> Vec<(String, String)> {

@@ -38,6 +38,8 @@ POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
 GET  /v1/reads                who read a notice of many jobs, by a filter of the list; ?fresh=true
 POST /v1/pause                stop {\"app\"?, \"lane\"?, \"kind\"?, \"reason\"?}; {} stops everything
 POST /v1/resume               go on, and try at once what waits for a fault to be mended
+GET  /v1/events               server-sent events: every change of state; the filters of the list but
+                              its times and pages; Last-Event-ID replays what settled since
 GET  /v1/status               the queue
 GET  /openapi.json            all of this for programs: OpenAPI 3.1
 GET  /healthz                 200 while the process runs

@@ -107,8 +107,9 @@ async fn end(
     fault: Option<&Fault>,
 ) -> Result<(), sqlx::Error> {
     let error = fault.and_then(|fault| serde_json::to_string(fault).ok());
+    let settle_seq = (to.is_settled() && !subject.own).then(|| tx.settle_seq());
     let row = sqlx::query(
-        "update job set state = ?3, finished_ms = case when ?4 then ?5 end, error = ?6
+        "update job set state = ?3, finished_ms = case when ?4 then ?5 end, error = ?6, settle_seq = ?7
           where seq = ?1 and state = ?2
          returning *",
     )
@@ -118,9 +119,11 @@ async fn end(
     .bind(to.is_settled())
     .bind(tx.now.wall_ms)
     .bind(error)
+    .bind(settle_seq)
     .fetch_optional(&mut *tx.conn)
     .await?;
     let Some(row) = row else { return Ok(()) };
+    tx.moved(subject.seq);
     tx.count(subject.app, subject.own, Some(subject.state), Some(to));
     if subject.state == State::Queued && row.get::<i64, _>("stands") == 1 {
         pause::left(tx, mark::head(&row));
@@ -259,7 +262,7 @@ async fn requeue(
     }
     let moment = tx.moment();
     let row = sqlx::query(
-        "update job set state = 'queued', finished_ms = null, error = null, rank = priority, verify = 0, wish = null,
+        "update job set state = 'queued', finished_ms = null, settle_seq = null, error = null, rank = priority, verify = 0, wish = null,
                         stands = case when blocked = 0 then 1 else 0 end,
                         run_ms = case when blocked = 0 then ?3 else run_ms end,
                         expires_ms = coalesce(?4, expires_ms),
@@ -285,6 +288,7 @@ async fn requeue(
     .fetch_optional(&mut *tx.conn)
     .await?;
     let Some(row) = row else { return Ok(()) };
+    tx.moved(subject.seq);
     tx.count(
         subject.app,
         subject.own,

@@ -104,18 +104,22 @@ async fn fail(tx: &mut Tx<'_>, seq: i64, kind: Kind, limit: i64) -> Result<(), s
         who: Some("admin".into()),
         code: None,
     };
+    let settle_seq = tx.settle_seq();
     let row = sqlx::query(
         "update job set state = case when unknown_ms is null then 'failed' else 'in_doubt' end,
-                        finished_ms = case when unknown_ms is null then ?2 end, error = ?3
+                        finished_ms = case when unknown_ms is null then ?2 end, error = ?3,
+                        settle_seq = case when unknown_ms is null and own = 0 then ?4 end
           where seq = ?1 and state = 'sending'
          returning *",
     )
     .bind(seq)
     .bind(tx.now.wall_ms)
     .bind(serde_json::to_string(&fault).unwrap_or_default())
+    .bind(settle_seq)
     .fetch_optional(&mut *tx.conn)
     .await?;
     let Some(row) = row else { return Ok(()) };
+    tx.moved(seq);
     let state = State::from_name(row.get("state")).unwrap_or(State::Failed);
     let own = row.get::<i64, _>("own") == 1;
     tx.count(

@@ -168,17 +168,21 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
     let error = serde_json::to_string(&error).unwrap_or_default();
     let mut queue = VecDeque::from(first);
     while let Some(child) = queue.pop_front() {
+        let settle_seq = tx.settle_seq();
         let row = sqlx::query(
-            "update job set state = 'canceled', finished_ms = ?2, error = ?3
+            "update job set state = 'canceled', finished_ms = ?2, error = ?3,
+                            settle_seq = case when own = 0 then ?4 end
               where seq = ?1 and state = 'queued'
              returning seq, id, app, own, dependents, parent, role",
         )
         .bind(child)
         .bind(tx.now.wall_ms)
         .bind(&error)
+        .bind(settle_seq)
         .fetch_optional(&mut *tx.conn)
         .await?;
         let Some(row) = row else { continue };
+        tx.moved(child);
         tx.count(
             AppId(row.get("app")),
             row.get::<i64, _>("own") == 1,
@@ -207,7 +211,7 @@ pub(super) async fn revive(
     let mut queue = VecDeque::from([seq]);
     while let Some(parent) = queue.pop_front() {
         let rows = sqlx::query(
-            "update job set state = 'queued', finished_ms = null, error = null,
+            "update job set state = 'queued', finished_ms = null, settle_seq = null, error = null,
                             expires_ms = case when expires_ms = ?2 then ?3 else expires_ms end,
                             deadline_ms = case when expires_ms = ?2 then ?3 else deadline_ms end
               where seq in (select child from dependency where parent = ?1 and open = 1)
@@ -225,6 +229,7 @@ pub(super) async fn revive(
         for row in rows {
             let child: i64 = row.get("seq");
             revived.push(child);
+            tx.moved(child);
             tx.count(
                 AppId(row.get("app")),
                 row.get::<i64, _>("own") == 1,

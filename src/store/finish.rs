@@ -126,9 +126,14 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
                 None => continue,
             },
         };
-        rows.push(row_json(result, &whole, tx.now.wall_ms));
+        rows.push(row_json(result, &whole, tx));
     }
-    let updated = update(tx, &rows).await?;
+    let mut updated = update(tx, &rows).await?;
+    // What settled is told in the order of its numbers, before what follows from it takes others.
+    updated.sort_by_key(|row| row.get::<Option<i64>, _>("settle_seq"));
+    for row in &updated {
+        tx.moved(row.get("seq"));
+    }
     for row in &updated {
         follow(tx, row).await?;
     }
@@ -180,7 +185,7 @@ impl Whole {
     }
 }
 
-fn row_json(result: &Finish, whole: &Whole, now_ms: i64) -> Value {
+fn row_json(result: &Finish, whole: &Whole, tx: &mut Tx<'_>) -> Value {
     let state = whole.state;
     let error = whole
         .fault
@@ -220,7 +225,8 @@ fn row_json(result: &Finish, whole: &Whole, now_ms: i64) -> Value {
         i64::from(result.resent && !next_part),
         result.progress,
         i64::from(state.is_settled()),
-        now_ms,
+        tx.now.wall_ms,
+        tx.settle_seq(),
     ])
 }
 
@@ -240,6 +246,11 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                                  or (result.state = 'queued' and wish = 'recall' and result.unknown <> 'begin'
                                      and not (result.unknown = 'keep' and job.unknown_ms is not null))
                                then result.now_ms end,
+            settle_seq = case when own = 0
+                                   and (result.settled = 1
+                                        or (result.state = 'queued' and wish = 'recall' and result.unknown <> 'begin'
+                                            and not (result.unknown = 'keep' and job.unknown_ms is not null)))
+                              then result.settle_seq end,
             run_ms = coalesce(result.run_ms, job.run_ms),
             stands = case when result.state = 'queued' and result.run_ms > result.now_ms and lane >= char(1) and lane < char(2)
                           then 0 else stands end,
@@ -264,7 +275,8 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 8 as tries, value ->> 9 as unsent, value ->> 10 as unclear, value ->> 11 as token,
                         value ->> 12 as unknown, value ->> 13 as unknown_ms, value ->> 14 as unknown_boot_ms,
                         value ->> 15 as unknown_boot_id, value ->> 16 as verify, value ->> 17 as resent,
-                        value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms
+                        value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms,
+                        value ->> 21 as settle_seq
                    from json_each(?1)) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
          returning *",
@@ -341,8 +353,9 @@ async fn end_with_first(
     first: &SqliteRow,
     state: State,
 ) -> Result<(), sqlx::Error> {
+    let settle_seq = tx.settle_seq();
     let row = sqlx::query(
-        "update job set state = ?2, finished_ms = ?3, error = ?4
+        "update job set state = ?2, finished_ms = ?3, error = ?4, settle_seq = ?5
           where seq = ?1 and state = 'queued'
          returning *",
     )
@@ -350,6 +363,7 @@ async fn end_with_first(
     .bind(state.name())
     .bind(tx.now.wall_ms)
     .bind(first.get::<Option<&str>, _>("error"))
+    .bind(settle_seq)
     .fetch_optional(&mut *tx.conn)
     .await?;
     let Some(row) = row else { return Ok(()) };
@@ -359,6 +373,7 @@ async fn end_with_first(
         Some(State::Queued),
         Some(state),
     );
+    tx.moved(row.get("seq"));
     dependents::touch(tx, &row);
     Box::pin(settled(tx, &row, state)).await
 }

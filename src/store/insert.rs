@@ -169,6 +169,7 @@ pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::E
         write(tx, some).await?;
     }
     for row in rows {
+        tx.moved(row.head.seq);
         tx.count(row.head.app, row.own, None, Some(row.state()));
     }
     Ok(())

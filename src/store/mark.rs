@@ -83,6 +83,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
     for (job, parts) in marked {
         let head = &job.head;
         if day::spend(tx, head.app, head.kind, head.seq, head.weight).await? {
+            tx.moved(head.seq);
             within.push((job, parts));
         }
     }
@@ -178,6 +179,7 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
             .bind(seq)
             .execute(&mut *tx.conn)
             .await?;
+        tx.moved(*seq);
         tx.count(
             AppId(row.get("app")),
             row.get::<i64, _>("own") == 1,

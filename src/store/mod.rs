@@ -11,6 +11,7 @@ mod alive;
 mod backup;
 mod day;
 mod dependents;
+mod events;
 mod face;
 mod finish;
 mod heads;
@@ -36,6 +37,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::backup::{Backup, Copied, CopyError, back_up};
+pub use self::events::{Event, Events, Gap, Heard, News};
 pub use self::face::*;
 pub use self::finish::{End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
@@ -96,6 +98,9 @@ struct Shared {
     open: Arc<AtomicBool>,
     /// Jobs finished before this time may be gone.
     purged_ms: Arc<AtomicI64>,
+    hub: Arc<events::Hub>,
+    /// What the ids of this database's events begin with.
+    epoch: String,
     max_pending: AtomicU64,
     apps: Vec<(AppId, String)>,
     pulse: Mutex<Pulse>,
@@ -141,6 +146,7 @@ impl Store {
         let watchers = Arc::new(Watchers::default());
         let open = Arc::new(AtomicBool::new(true));
         let purged_ms = Arc::new(AtomicI64::new(0));
+        let hub = Arc::new(events::Hub::default());
         let readers = opened.readers.clone();
         let max_pending = options.max_pending;
         let path = opened.path.clone();
@@ -152,10 +158,12 @@ impl Store {
                 watchers: Arc::clone(&watchers),
                 open: Arc::clone(&open),
                 purged_ms: Arc::clone(&purged_ms),
+                hub: Arc::clone(&hub),
             },
         )
         .await?;
         let apps = writer.apps();
+        let epoch = events::epoch(&readers).await.map_err(failed)?;
         let task = tokio::spawn(writer.run(inbox, asked, stopped));
         let shared = Shared {
             requests,
@@ -166,6 +174,8 @@ impl Store {
             watchers,
             open,
             purged_ms,
+            hub,
+            epoch,
             max_pending: AtomicU64::new(max_pending),
             apps,
             pulse: Mutex::default(),
@@ -369,6 +379,26 @@ impl Store {
     /// Tells of each change of that job that is committed after this call.
     pub fn watch(&self, id: JobId) -> Watch {
         self.shared.watchers.watch(id)
+    }
+
+    /// Hears of every change of state of producers' jobs that `filter` names (its times, limit and
+    /// cursor aside), of `apps` only where they are given; and first of what has settled since `heard`.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn listen(
+        &self,
+        filter: Filter,
+        apps: Option<Vec<String>>,
+        heard: Option<&Heard>,
+    ) -> Result<Events, StoreError> {
+        let purged = events::purged(&self.shared.readers).await.map_err(failed)?;
+        Ok(Events::listen(self, filter, apps, heard, purged))
+    }
+
+    /// The id of an event: `Heard` reads it.
+    pub fn event_id(&self, place: i64) -> String {
+        format!("{}-{place}", self.shared.epoch)
     }
 
     /// One job, with its args, parts and children.

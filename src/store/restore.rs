@@ -328,7 +328,8 @@ async fn mark(
             .to_string(),
     )
     .await?;
-    sqlx::query("delete from meta where name = ?1")
+    // Listeners may have heard more than the copy knows; a new epoch tells them so.
+    sqlx::query("delete from meta where name in (?1, 'events_epoch')")
         .bind(open::COPY)
         .execute(&mut *conn)
         .await?;

@@ -99,15 +99,18 @@ fn doubt(msg: &str) -> Fault {
 }
 
 async fn end(tx: &mut Tx<'_>, seq: i64, to: State, fault: &Fault) -> Result<(), sqlx::Error> {
-    let row = sqlx::query("update job set state = ?2, finished_ms = case when ?3 then ?4 end, error = ?5 where seq = ?1 and state = 'queued' returning *")
+    let settle_seq = to.is_settled().then(|| tx.settle_seq());
+    let row = sqlx::query("update job set state = ?2, finished_ms = case when ?3 then ?4 end, error = ?5, settle_seq = case when own = 0 then ?6 end where seq = ?1 and state = 'queued' returning *")
         .bind(seq)
         .bind(to.name())
         .bind(to.is_settled())
         .bind(tx.now.wall_ms)
         .bind(serde_json::to_string(fault).unwrap_or_default())
+        .bind(settle_seq)
         .fetch_optional(&mut *tx.conn)
         .await?;
     let Some(row) = row else { return Ok(()) };
+    tx.moved(seq);
     tx.count(
         AppId(row.get("app")),
         row.get::<i64, _>("own") == 1,
@@ -181,7 +184,7 @@ async fn release_upload(tx: &mut Tx<'_>, args: Option<&str>) -> Result<(), sqlx:
 async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let until = tx.now.wall_ms.saturating_sub(tx.options.retention_ms);
     let rows = sqlx::query(
-        "select seq, app, own, state, id from job
+        "select seq, app, own, state, id, settle_seq from job
           where finished_ms <= ?1 and args is null
             and not exists (select 1 from dependency join job child on child.seq = dependency.child
                              where dependency.parent = job.seq and child.finished_ms is null)
@@ -224,6 +227,14 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
             Some(state),
             None,
         );
+    }
+    let settled: Option<i64> = rows
+        .iter()
+        .filter_map(|row| row.get::<Option<i64>, _>("settle_seq"))
+        .max();
+    if let Some(settled) = settled {
+        let before = meta(tx, "settled_purged").await?;
+        set_meta(tx, "settled_purged", settled.max(before)).await?;
     }
     note_purged(tx, &rows).await?;
     Ok(rows.len() as i64 == ROWS)

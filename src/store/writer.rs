@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
 use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State, Steer};
+use crate::store::events::{self, Hub, Told};
 use crate::store::open::{self, Opened};
 use crate::store::watch::Watchers;
 use crate::store::{
@@ -27,6 +28,10 @@ use crate::store::{
 const BATCH: usize = 512;
 /// Jobs in one transaction, about at most: one request more may go over it.
 const BATCH_JOBS: usize = 2000;
+
+/// The counter of ends, which belongs to no app.
+const SETTLED: &str = "settled";
+const NO_APP: i64 = 0;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -84,6 +89,7 @@ pub(super) struct Seams {
     pub(super) watchers: Arc<Watchers>,
     pub(super) open: Arc<AtomicBool>,
     pub(super) purged_ms: Arc<AtomicI64>,
+    pub(super) hub: Arc<Hub>,
 }
 
 /// What the writer knows without asking the file; goes back to what it was when a batch fails.
@@ -92,6 +98,8 @@ pub(super) struct Memory {
     pub(super) next_seq: i64,
     pub(super) last_id_ms: i64,
     pub(super) last_id_count: u16,
+    /// How often a producer's job has settled so far.
+    pub(super) settled: i64,
     /// Jobs by app, own or producer's, and state.
     pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
     /// Pauses by hand.
@@ -119,6 +127,9 @@ pub(super) struct Changes {
     pub(super) left: Vec<(AppId, Box<str>)>,
     pub(super) touched: Vec<JobId>,
     pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
+    pub(super) settled: i64,
+    pub(super) moved: Vec<i64>,
+    pub(super) told: Told,
     pub(super) files_gone: Vec<String>,
 }
 
@@ -132,6 +143,8 @@ pub(super) struct Tx<'a> {
     pub(super) apps: &'a [(AppId, String)],
     pub(super) permit: Option<&'a dyn Permit>,
     pub(super) purged_ms: &'a AtomicI64,
+    /// Somebody listens to events.
+    pub(super) is_heard: bool,
 }
 
 impl Tx<'_> {
@@ -143,6 +156,20 @@ impl Tx<'_> {
                 *self.memory.counts.entry((app, own, state)).or_default() += by;
             }
         }
+    }
+
+    /// Notes that the state of a job changed, for those who listen.
+    pub(super) fn moved(&mut self, seq: i64) {
+        if self.is_heard {
+            self.changes.moved.push(seq);
+        }
+    }
+
+    /// The next number in the order of settling; one that stays unused is not given again.
+    pub(super) fn settle_seq(&mut self) -> i64 {
+        self.memory.settled += 1;
+        self.changes.settled += 1;
+        self.memory.settled
     }
 
     /// The next number in the order of acceptance.
@@ -307,6 +334,7 @@ impl Writer {
             apps: &self.apps,
             permit: self.permit.as_deref(),
             purged_ms: &self.seams.purged_ms,
+            is_heard: self.seams.hub.is_heard(),
         };
         let result = apply(&mut tx, batch).await;
         let changes = std::mem::take(&mut tx.changes);
@@ -377,6 +405,7 @@ impl Writer {
             }
         }
         self.seams.watchers.tell(&changes.touched);
+        self.seams.hub.tell(changes.told, self.memory.settled);
         for name in changes.files_gone {
             if let Err(error) = std::fs::remove_file(upload::path(&self.path, &name)) {
                 tracing::warn!(%error, "an upload that nobody needs could not be removed");
@@ -488,18 +517,22 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
         }
     }
     write_counts(tx).await?;
+    events::build(tx).await?;
     sqlx::query("commit").execute(&mut *tx.conn).await?;
     Ok(answers)
 }
 
 async fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    let rows: Vec<serde_json::Value> = tx
+    let mut rows: Vec<serde_json::Value> = tx
         .changes
         .counts
         .iter()
         .filter(|(_, by)| **by != 0)
         .map(|((app, own, state), by)| serde_json::json!([app.0, counter_name(*own, *state), by]))
         .collect();
+    if tx.changes.settled > 0 {
+        rows.push(serde_json::json!([NO_APP, SETTLED, tx.changes.settled]));
+    }
     if rows.is_empty() {
         return Ok(());
     }
@@ -589,20 +622,47 @@ async fn start(
         purged.and_then(|ms| ms.parse().ok()).unwrap_or(0),
         Ordering::Relaxed,
     );
-    let mut counts = BTreeMap::new();
+    sqlx::query(
+        "insert into meta (name, value) values ('events_epoch', lower(hex(randomblob(4))))
+         on conflict (name) do nothing",
+    )
+    .execute(&mut *conn)
+    .await?;
+    let (mut counts, mut settled) = (BTreeMap::new(), 0);
     for row in sqlx::query("select app, name, value from counter")
         .fetch_all(&mut *conn)
         .await?
     {
         let (app, name, value): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
         let own = name.starts_with("own:");
+        if name == SETTLED {
+            settled = value;
+        }
         if let Some(state) = State::from_name(name.trim_start_matches("own:")) {
             counts.insert((AppId(app), own, state), value);
         }
     }
+    // The counter is ahead where a number is not in use any more, the rows where it was counted anew.
+    let newest: Option<i64> = sqlx::query_scalar(
+        "select settle_seq from job where settle_seq is not null order by settle_seq desc limit 1",
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let settled = settled.max(newest.unwrap_or(0));
+    sqlx::query(
+        "insert into counter (app, name, value) values (?1, ?2, ?3)
+         on conflict (app, name) do update set value = excluded.value",
+    )
+    .bind(NO_APP)
+    .bind(SETTLED)
+    .bind(settled)
+    .execute(&mut *conn)
+    .await?;
+    seams.hub.begin(settled);
     Ok((
         Memory {
             next_seq,
+            settled,
             last_id_ms,
             last_id_count: 0,
             counts,

@@ -13,6 +13,7 @@
 )]
 
 pub mod jobs;
+pub mod stream;
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -196,6 +197,11 @@ impl House {
 
     pub fn config(&self) -> &str {
         &self.config
+    }
+
+    /// The file of its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("relay.sock")
     }
 
     pub fn database(&self) -> PathBuf {

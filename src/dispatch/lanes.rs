@@ -14,12 +14,20 @@ use crate::store::{Cursor, LaneHead};
 
 /// Lanes held at once; a few hundred bytes each.
 pub(super) const WINDOW: usize = 4096;
+/// With fewer lanes than this more are looked for; with more, one that was served makes place, so that
+/// those outside have their turn.
+const WALK_BELOW: usize = WINDOW - WINDOW / 4;
 /// Of eight slots one goes to the oldest job of a lower priority.
 const SLOTS: u32 = 8;
 /// A retry is never further off than this, however the clocks were set.
 const RETRY_MAX_MS: i64 = 10 * 60_000;
+/// A job with an unknown outcome that is due within this probes; a new one stays out of it.
+const DOUBT_SOON_MS: i64 = 30_000;
 /// Ranks of the table: tried, high, normal, low.
 pub(super) const RANKS: usize = 4;
+
+/// The lanes of a priority that has none.
+static NOBODY: BTreeSet<(u64, Slot)> = BTreeSet::new();
 
 /// An app's place in the config, and a lane of it.
 pub(super) type LaneName = (usize, Box<str>);
@@ -63,6 +71,15 @@ pub(super) enum Until {
     Steady(i64),
 }
 
+/// Who probes without putting another job in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubtful {
+    /// This lane.
+    Ready(Slot),
+    /// One that waits for its time or its window.
+    Soon,
+}
+
 /// A walk over the lanes of one app and rank.
 #[derive(Debug, Default)]
 struct Ring {
@@ -103,11 +120,15 @@ pub(super) struct Lanes {
     names: HashMap<LaneName, Slot>,
     next_slot: Slot,
     next_order: u64,
+    /// As of the last `wake`.
+    wall_ms: i64,
     ready: HashMap<Group, [BTreeSet<(u64, Slot)>; 3]>,
     slots: HashMap<Group, u32>,
     by_wall: BTreeSet<(i64, Slot)>,
     by_steady: BTreeSet<(i64, Slot)>,
     rings: Vec<[Ring; RANKS]>,
+    /// Pieces that were asked for of ranks that need room.
+    walks: u32,
     /// Lanes whose next job must be read.
     to_read: Vec<LaneName>,
 }
@@ -193,7 +214,7 @@ impl Lanes {
         | Place::Waiting {
             head: first, other, ..
         } = &mut lane.place
-            && other.is_none()
+            && other.as_ref().is_none_or(|other| head.seq < other.seq)
             && head.order() > first.order()
             && head.priority != first.priority
         {
@@ -301,6 +322,7 @@ impl Lanes {
 
     /// Lanes whose time has come are ready.
     pub(super) fn wake(&mut self, wall_ms: i64, steady_ms: i64) {
+        self.wall_ms = wall_ms;
         while let Some(&(ms, slot)) = self.by_wall.first().filter(|(ms, _)| *ms <= wall_ms) {
             self.by_wall.remove(&(ms, slot));
             self.ready_again(slot, wall_ms);
@@ -335,33 +357,71 @@ impl Lanes {
     }
 
     /// The lanes of a group in the order in which they may go, best first. `high_only`: only what
-    /// may use the reserve. The order of priorities turns around on every eighth slot.
+    /// may use the reserve. On every eighth slot lower priorities come first: of two the one least
+    /// recently served, so that neither starves the other.
     pub(super) fn candidates(
         &self,
         group: Group,
         high_only: bool,
     ) -> impl Iterator<Item = Slot> + '_ {
-        let turn = self
-            .slots
-            .get(&group)
-            .is_some_and(|slots| slots % SLOTS == SLOTS - 1);
-        let sets = self.ready.get(&group);
-        let priorities: &'static [usize] = match (high_only, turn) {
-            (true, _) => &[0],
-            (false, false) => &[0, 1, 2],
-            (false, true) => &[2, 1, 0],
+        let [high, normal, low] = self.sets(group);
+        let (merge, [first, second, third]) = match (self.is_turn(group), high.is_empty()) {
+            (true, false) => (true, [normal, low, high]),
+            (_, _) if high_only => (false, [high, &NOBODY, &NOBODY]),
+            (true, true) => (false, [low, normal, &NOBODY]),
+            (false, _) => (false, [high, normal, low]),
         };
-        priorities.iter().flat_map(move |at| {
-            sets.into_iter()
-                .flat_map(move |sets| sets[*at].iter().map(|(_, slot)| *slot))
-        })
+        let (mut first, mut second) = (first.iter().peekable(), second.iter().peekable());
+        let both = std::iter::from_fn(move || match (first.peek(), second.peek()) {
+            (Some(a), Some(b)) if merge && b < a => second.next(),
+            (Some(_), _) => first.next(),
+            (None, _) => second.next(),
+        });
+        both.chain(third).map(|(_, slot)| *slot)
     }
 
-    /// A candidate that was already tried with an unknown outcome: it may probe.
-    pub(super) fn unknown_candidate(&self, group: Group) -> Option<Slot> {
-        self.candidates(group, false)
-            .take(64)
-            .find(|slot| self.head(*slot).is_some_and(|head| head.unknown.is_some()))
+    /// Is it the turn of a lower priority while `high` waits? Then it may use the reserve as well: a
+    /// `high` that takes every slot that falls free would else leave it none.
+    pub(super) fn is_turn_of_lower(&self, group: Group) -> bool {
+        let [high, normal, low] = self.sets(group);
+        self.is_turn(group) && !high.is_empty() && !(normal.is_empty() && low.is_empty())
+    }
+
+    fn is_turn(&self, group: Group) -> bool {
+        let slots = self.slots.get(&group).copied().unwrap_or(0);
+        slots % SLOTS == SLOTS - 1
+    }
+
+    fn sets(&self, group: Group) -> [&BTreeSet<(u64, Slot)>; 3] {
+        let sets = self.ready.get(&group);
+        sets.map_or([&NOBODY; 3], |sets| sets.each_ref())
+    }
+
+    /// A lane of the group whose job was already tried with an unknown outcome: it may probe.
+    pub(super) fn doubtful(&self, group: Group) -> Option<Doubtful> {
+        let soon_ms = self.wall_ms.saturating_add(DOUBT_SOON_MS);
+        let mut ready: Option<(u64, Slot)> = None;
+        let mut soon = false;
+        for (slot, lane) in self.lanes.iter().filter(|(_, lane)| lane.name.0 == group.0) {
+            let ours = |head: &Head| head.unknown.is_some() && head.api() == group.1;
+            match &lane.place {
+                Place::Ready { head, .. } if ours(head) => {
+                    let this = (lane.order, *slot);
+                    ready = Some(ready.map_or(this, |other| other.min(this)));
+                }
+                Place::Waiting { head, until, .. } if ours(head) => {
+                    soon |= match until {
+                        Until::Wall(ms) => *ms <= soon_ms,
+                        Until::Steady(_) => true,
+                    };
+                }
+                _ => {}
+            }
+        }
+        match ready {
+            Some((_, slot)) => Some(Doubtful::Ready(slot)),
+            None => soon.then_some(Doubtful::Soon),
+        }
     }
 
     /// The job that the lane would send now: its head, or on its eighth slot the oldest lower one.
@@ -427,7 +487,7 @@ impl Lanes {
             return;
         }
         // With more lanes than room, one that was served makes place and is found again on the next walk.
-        if self.len() >= WINDOW && !self.knows_all(name.0) {
+        if self.len() >= WALK_BELOW && !self.knows_all(name.0) {
             self.forget(name);
             for ring in &mut self.rings[name.0] {
                 ring.leave_out(&name.1);
@@ -531,18 +591,24 @@ impl Lanes {
 
     /// The next piece of a walk that is worth reading; high first. `asleep`: nobody of that app may go.
     pub(super) fn next_walk(&mut self, limit: u32, asleep: impl Fn(usize) -> bool) -> Option<Walk> {
-        let room = self.len() < WINDOW - WINDOW / 4;
+        let room = self.len() < WALK_BELOW;
         let reading = self.rings.iter().flatten().any(|ring| ring.reading);
         if reading {
             return None;
         }
-        for rank in [1, 0, 2, 3] {
+        // Low has its turn here as well: there may always be more of normal than there is room.
+        let [third, fourth] = match self.walks % SLOTS == SLOTS - 1 {
+            false => [2, 3],
+            true => [3, 2],
+        };
+        for rank in [1, 0, third, fourth] {
             let rings = self.rings.iter_mut().enumerate();
             for (app, rings) in rings.filter(|(app, _)| !asleep(*app)) {
                 let ring = &mut rings[rank];
                 if !ring.complete && (room || rank <= 1) {
                     ring.reading = true;
                     ring.stale.clear();
+                    self.walks = self.walks.wrapping_add(u32::from(rank > 1));
                     return Some(Walk {
                         app,
                         rank: rank as i64,

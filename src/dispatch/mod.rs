@@ -15,5 +15,7 @@ mod lanes;
 mod pace;
 mod perform;
 mod run;
+#[cfg(test)]
+mod trial;
 
 pub(crate) use self::run::{App, Dispatcher};

@@ -15,7 +15,7 @@ use feishu_im::{Api, Repeat};
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
 use crate::dispatch::held::Held;
 use crate::dispatch::judge::Judgement;
-use crate::dispatch::lanes::{Group, LaneName, Lanes, Slot};
+use crate::dispatch::lanes::{Doubtful, Group, LaneName, Lanes, Slot};
 use crate::dispatch::pace::{Ask, Blocker, Earliest, Hold, Limits, Pace, TenantIx};
 use crate::job::{AppId, Head, Kind, Outcome};
 use crate::store::Past;
@@ -272,7 +272,7 @@ impl Core {
             let slot = self.lanes.candidates(group, high_only).next()?;
             match self.try_slot(group, slot, steady_ms) {
                 Tried::Goes(seq) => return Some(seq),
-                Tried::LaneWaits(until_ms) => self.lanes.hold_back(slot, until_ms),
+                Tried::LaneWaits(slot, until_ms) => self.lanes.hold_back(slot, until_ms),
                 Tried::LowWaits => {}
                 Tried::GroupWaits => return None,
             }
@@ -282,13 +282,14 @@ impl Core {
 
     fn try_slot(&mut self, group: Group, slot: Slot, steady_ms: i64) -> Tried {
         let Some(head) = self.lanes.head(slot).cloned() else {
-            return Tried::LaneWaits(steady_ms + LOOK_AGAIN_MS);
+            return Tried::LaneWaits(slot, steady_ms + LOOK_AGAIN_MS);
         };
         if !self.room(&head) {
             return Tried::GroupWaits;
         }
         let (slot, head, probe) = match self.gate(group, &head, steady_ms) {
-            Ok(gate) if gate.is_probe() => match self.probe_candidate(group, slot, head) {
+            Ok(gate) if gate.is_probe() => match self.probe_candidate(group, slot, head, steady_ms)
+            {
                 Some((slot, head)) => (slot, head, gate.probe),
                 None => return Tried::GroupWaits,
             },
@@ -298,16 +299,19 @@ impl Core {
                 return Tried::GroupWaits;
             }
         };
-        let ask = ask(group.0, &head);
+        let ask = Ask {
+            high: is_high(&head) || self.lanes.is_turn_of_lower(group),
+            ..ask(group.0, &head)
+        };
         match self.pace.earliest(&ask, steady_ms) {
             Earliest::Now => {}
             Earliest::At {
                 ms,
                 by: Blocker::Receiver | Blocker::Message,
-            } => return Tried::LaneWaits(ms.max(steady_ms + 1)),
+            } => return Tried::LaneWaits(slot, ms.max(steady_ms + 1)),
             Earliest::OnAnswer {
                 by: Blocker::Receiver | Blocker::Message,
-            } => return Tried::LaneWaits(steady_ms + LOOK_AGAIN_MS),
+            } => return Tried::LaneWaits(slot, steady_ms + LOOK_AGAIN_MS),
             Earliest::At { ms, .. } => return self.close(group, ask.high, ms.max(steady_ms + 1)),
             Earliest::OnAnswer { .. } => {
                 return self.close(group, ask.high, steady_ms + LOOK_AGAIN_MS);
@@ -338,11 +342,22 @@ impl Core {
         }
     }
 
-    /// A probe is a job that is unknown already, so that an outage leaves few more in doubt.
-    fn probe_candidate(&self, group: Group, slot: Slot, head: Head) -> Option<(Slot, Head)> {
-        match self.lanes.unknown_candidate(group) {
-            Some(slot) => Some((slot, self.lanes.head(slot)?.clone())),
-            None => Some((slot, head)),
+    /// A probe is a job that is unknown already, so that an outage leaves few more in doubt; where
+    /// repeating has an end, one that is due soon is waited for.
+    fn probe_candidate(
+        &mut self,
+        group: Group,
+        slot: Slot,
+        head: Head,
+        steady_ms: i64,
+    ) -> Option<(Slot, Head)> {
+        match self.lanes.doubtful(group) {
+            Some(Doubtful::Ready(slot)) => Some((slot, self.lanes.head(slot)?.clone())),
+            Some(Doubtful::Soon) if group.1.endpoint().repeat == Repeat::Key => {
+                self.closed.entry(group).or_default().all_ms = steady_ms + LOOK_AGAIN_MS;
+                None
+            }
+            Some(Doubtful::Soon) | None => Some((slot, head)),
         }
     }
 
@@ -578,7 +593,8 @@ impl Core {
 /// What trying a lane came to.
 enum Tried {
     Goes(i64),
-    LaneWaits(i64),
+    /// That lane: a probe may be another than the one that was tried.
+    LaneWaits(Slot, i64),
     LowWaits,
     GroupWaits,
 }
@@ -599,13 +615,17 @@ fn is_dup(head: &Head) -> bool {
     head.api().endpoint().repeat == Repeat::Dup
 }
 
+fn is_high(head: &Head) -> bool {
+    head.priority == crate::job::Priority::High
+}
+
 fn ask<'a>(app: usize, head: &'a Head) -> Ask<'a> {
     Ask {
         app,
         api: head.api(),
         receiver: head.receiver.as_deref().or(head.message.as_deref()),
         message: head.message.as_deref(),
-        high: head.priority == crate::job::Priority::High,
+        high: is_high(head),
         weight: if head.kind == Kind::BatchSend {
             head.weight
         } else {

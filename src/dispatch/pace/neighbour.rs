@@ -7,29 +7,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
+use crate::dispatch::trial::Dice;
 
 const HOUR_MS: i64 = 3_600_000;
 /// So often the neighbour's share is drawn anew.
 const REDRAW_MS: i64 = 300_000;
 const GROUP: &str = "oc_shared";
-
-/// A small generator, so that a seed fixes everything (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From `least` to `most`, both included.
-    fn roll(&mut self, least: i64, most: i64) -> i64 {
-        least + i64::try_from(self.next() % (most - least + 1).unsigned_abs()).unwrap()
-    }
-}
 
 /// How the two bots meet at Feishu.
 #[derive(Debug, Clone, Copy)]

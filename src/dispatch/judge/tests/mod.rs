@@ -1,5 +1,6 @@
 //! The rules of outcomes: one test a sentence.
 
+mod errors;
 mod table;
 
 use feishu_im::exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};

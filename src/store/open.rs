@@ -95,7 +95,12 @@ async fn look(path: &Path) -> Result<(), StoreError> {
     if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
         return Ok(());
     }
-    let Ok(mut reader) = options(path).read_only(true).connect().await else {
+    // Without a log there is nothing to look up in shared memory, and no file is made for it.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let alone = std::fs::metadata(log).map_or(0, |log| log.len()) == 0;
+    let reader = options(path).read_only(true).immutable(alone);
+    let Ok(mut reader) = reader.connect().await else {
         return Ok(());
     };
     let version = version(&mut reader).await;

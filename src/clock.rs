@@ -7,6 +7,7 @@
 //! every Feishu it talks to is on loopback.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,20 +23,24 @@ pub struct Now {
     pub boot_ms: i64,
     /// Names this boot of the machine; boot times of different boots do not compare.
     pub boot_id: Arc<str>,
+    /// The wall clock was found behind what is on record: it tells nothing about other boots.
+    pub behind: bool,
 }
 
 impl Now {
     /// Milliseconds since `then`: the larger of wall age and boot age; never below zero.
     ///
-    /// Of another boot only the wall age is known.
+    /// Of another boot only the wall age is known, and not even that when the wall clock is behind:
+    /// then it is older than anything.
     pub fn age_ms(&self, then_wall_ms: i64, then_boot_ms: i64, then_boot_id: &str) -> i64 {
         let wall = self.wall_ms.saturating_sub(then_wall_ms);
-        let boot = if then_boot_id == &*self.boot_id {
-            self.boot_ms.saturating_sub(then_boot_ms)
+        if then_boot_id == &*self.boot_id {
+            wall.max(self.boot_ms.saturating_sub(then_boot_ms)).max(0)
+        } else if wall < 0 || self.behind {
+            i64::MAX
         } else {
-            0
-        };
-        wall.max(boot).max(0)
+            wall
+        }
     }
 }
 
@@ -50,6 +55,7 @@ struct Shared {
     started: Instant,
     boot_at_start_ms: i64,
     boot_id: Arc<str>,
+    behind: AtomicBool,
     moved: Option<Mutex<Moved>>,
 }
 
@@ -92,6 +98,7 @@ impl Clock {
                 started: Instant::now(),
                 boot_at_start_ms: uptime_ms(),
                 boot_id: boot_id(),
+                behind: AtomicBool::new(false),
                 moved,
             }),
         }
@@ -111,7 +118,13 @@ impl Clock {
             boot_id: shift
                 .boot_id
                 .unwrap_or_else(|| Arc::clone(&self.shared.boot_id)),
+            behind: self.shared.behind.load(Ordering::Relaxed),
         }
+    }
+
+    /// The wall clock is behind a time on record: from now on it is not asked about other boots.
+    pub fn found_behind(&self) {
+        self.shared.behind.store(true, Ordering::Relaxed);
     }
 
     /// Unix time in milliseconds.
@@ -293,9 +306,18 @@ mod tests {
             wall_ms: 1_000,
             boot_ms: 90_000,
             boot_id: Arc::from("b1"),
+            behind: false,
         };
         assert_eq!(now.age_ms(900, 30_000, "b1"), 60_000);
         assert_eq!(now.age_ms(900, 30_000, "b0"), 100);
         assert_eq!(now.age_ms(5_000, 95_000, "b1"), 0);
+        // Of another boot nobody knows it once the wall clock was set back.
+        assert_eq!(now.age_ms(5_000, 95_000, "b0"), i64::MAX);
+        let behind = Now {
+            behind: true,
+            ..now
+        };
+        assert_eq!(behind.age_ms(900, 30_000, "b0"), i64::MAX);
+        assert_eq!(behind.age_ms(900, 30_000, "b1"), 60_000);
     }
 }

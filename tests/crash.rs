@@ -254,6 +254,33 @@ async fn a_batch_that_was_to_be_sent_again_stays_in_doubt_with_its_part_when_tim
 }
 
 #[tokio::test]
+async fn after_a_reboot_with_the_wall_clock_behind_what_is_unknown_is_not_repeated() {
+    const MINUTE_MS: i64 = 60_000;
+    let mut house = House::new().await;
+    // Shown, its answer lost; then a limit keeps it from being asked about.
+    house
+        .faults(json!([
+            {"call": SEND, "do": "drop", "when": "after", "count": 1},
+            {"call": SEND, "do": "429", "reset_s": 7200},
+        ]))
+        .await;
+    let id = post(&house, message(json!({}))).await;
+    tried(&house, &id, 2).await;
+    // Half an hour later something else is done: the newest mark.
+    pass(&mut house, Duration::from_secs(1800)).await;
+    house.kill();
+    house.faults(json!([])).await;
+    house.control("clock", json!({"advance": "90m"})).await;
+    // Two hours have passed, and the clock of the new boot says that it were twenty minutes.
+    let wall_ms = 20 * MINUTE_MS;
+    house.set_clock(&format!("wall={wall_ms}ms boot=0s boot_id=another"));
+    house.start();
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "in_doubt", "{job:#}");
+    assert_eq!(house.effects("message").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_clean_stop_leaves_nothing_under_way() {
     let mut house = House::with(Some(free_limits()), FREE).await;
     let jobs: Vec<Value> = (0..300).map(|n| json!({"kind": "send", "args": {"to": DEFAULT_USERS[n % 6], "text": format!("{n:03}")}})).collect();

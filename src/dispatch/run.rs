@@ -317,12 +317,24 @@ impl Loop {
     }
 
     async fn take_over(&mut self, open: &mut Vec<(AppId, Api)>) -> Result<(), StoreError> {
+        self.compare_clock().await?;
         while !self.judge_left(open).await? {}
         let past = self.store.past_calls(LOOK_BACK).await?;
         let reached = self.store.batches_today().await?;
         let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
         let mut core = self.dispatcher.core();
         core.start(&past, open, &reached, wall_ms, steady_ms);
+        Ok(())
+    }
+
+    /// A wall clock behind the newest mark was set back: after a reboot nothing tells any more how old
+    /// an attempt is.
+    async fn compare_clock(&self) -> Result<(), StoreError> {
+        let newest = self.store.past_calls(LOOK_BACK).await?;
+        let newest_s = newest.iter().map(|past| past.second).max();
+        if newest_s.is_some_and(|second| second * 1000 > self.clock.wall_ms()) {
+            self.clock.found_behind();
+        }
         Ok(())
     }
 

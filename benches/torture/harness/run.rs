@@ -27,11 +27,11 @@ const TICK: Duration = Duration::from_millis(4);
 /// At the end: a backlog that did not shrink for so long waits for time to pass.
 const STILL: Duration = Duration::from_millis(400);
 /// At the end: how far each step moves the clocks, and how many steps there are at most.
-const STEP_MS: i64 = 90_000;
+const STEP_MS: i64 = 150_000;
 const STEP_MS_MAX: i64 = 61 * 60_000;
 const STEPS: usize = 200;
 /// At the end: so many steps still see the faults of a round.
-const STEPS_UNDER_FIRE: usize = 6;
+const STEPS_UNDER_FIRE: usize = 4;
 
 /// What a run did and what came of it.
 #[derive(Debug)]

@@ -529,13 +529,24 @@ impl<'a> Case<'a> {
                 .map(|later| later.wall_ms - setting.wall_ms)
                 .max();
             let age_ms = now_ms - at_ms + ahead_ms.unwrap_or(0).max(0);
-            // After a reboot with the clock behind nobody knows its age.
-            let behind = since.iter().any(|later| {
-                later.boots > setting.boots && later.from_ms + later.wall_ms < wall_ms
-            });
-            return age_ms >= WINDOW_MS || behind;
+            return age_ms >= WINDOW_MS || self.behind_after(setting.boots);
         }
         // It began at a time that never was.
+        false
+    }
+
+    /// Was the wall clock, after a reboot later than boot `boots`, behind a time that it had shown before? Then
+    /// nobody knows any more how old an attempt of that boot is.
+    fn behind_after(&self, boots: u32) -> bool {
+        let mut latest_ms = i64::MIN;
+        let mut wall_ms = 0;
+        for setting in &self.evidence.settings {
+            latest_ms = latest_ms.max(setting.from_ms + wall_ms);
+            if setting.boots > boots && setting.from_ms + setting.wall_ms < latest_ms {
+                return true;
+            }
+            wall_ms = setting.wall_ms;
+        }
         false
     }
 }

@@ -3,7 +3,11 @@
 
 mod support;
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use support::House;
 use support::jobs::*;
@@ -376,5 +380,65 @@ async fn streams_leave_connections_to_others_and_end_with_the_relay() {
     assert!(!log.contains("cut off"), "{log}");
     for stream in &mut streams {
         while stream.next().await.is_some() {}
+    }
+}
+
+/// `jobs watch`, once the relay has answered it.
+async fn watch(house: &House, words: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let asked = |log: &str| log.matches("path=\"/v1/events\"").count();
+    let before = asked(&house.log());
+    let mut command = tokio::process::Command::from(house.binary());
+    command.args(["jobs", "watch"]).args(words);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    house
+        .until("/v1/status", |_| asked(&house.log()) > before)
+        .await;
+    let out = child.stdout.take().unwrap();
+    (child, BufReader::new(out).lines())
+}
+
+#[tokio::test]
+async fn watch_follows_all_that_match_and_comes_back_after_a_lost_connection() {
+    let mut house = House::new().await;
+    let (mut child, mut lines) = watch(&house, &["--json", "--state", "done"]).await;
+    let first = post(&house, message(json!({}))).await;
+    let line = lines.next_line().await.unwrap().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&told["id"], &told["state"]),
+        (&json!(first), &json!("done"))
+    );
+
+    house.restart();
+    // Whether it is back already or not: this one is not missed.
+    let second = post(&house, message(json!({}))).await;
+    let line = lines.next_line().await.unwrap().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(told["id"], json!(second));
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = said.next_line().await.unwrap().unwrap();
+    assert!(said.contains("lost; trying again"), "{said}");
+
+    let (_people, mut lines) = watch(&house, &["--state", "failed"]).await;
+    let refused = json!({"kind": "send", "args": {"to": "oc_nowhere", "text": "x"}});
+    let refused = post(&house, refused).await;
+    let line = lines.next_line().await.unwrap().unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(words[1..5], [&refused, "send", "failed", "oc_nowhere"]);
+    assert!(!line.contains('\u{1b}'), "colours in a pipe: {line:?}");
+
+    for (words, code) in [
+        (&["--state", "doone"][..], Some(2)),
+        (&["job_1", "--state", "done"], Some(2)),
+        (&["--wait", "1ms"], Some(0)),
+    ] {
+        let mut command = house.binary();
+        let ended = command
+            .args(["jobs", "watch"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), code, "{words:?}: {ended:?}");
     }
 }

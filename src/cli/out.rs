@@ -119,6 +119,30 @@ pub(super) fn state_cell(job: &Value) -> Cell {
     Cell::new(state(job)).fg(color)
 }
 
+/// One change of a job in one line, its state in the colour of how it stands.
+pub(super) fn event(data: &Value) -> String {
+    let color = match data["state"].as_str().unwrap_or_default() {
+        "done" => "\u{1b}[32m",
+        "failed" | "expired" => "\u{1b}[31m",
+        "in_doubt" => "\u{1b}[33m",
+        _ => "",
+    };
+    let end = if color.is_empty() { "" } else { "\u{1b}[0m" };
+    let mut line = format!(
+        "{} {} {} {color}{}{end}",
+        text(&data["at"]),
+        text(&data["id"]),
+        text(&data["kind"]),
+        state(data)
+    );
+    let why = ["to", "message_id", "class", "code"].map(|name| text(&data[name]));
+    for word in why.iter().filter(|word| !word.is_empty()) {
+        line.push(' ');
+        line.push_str(word);
+    }
+    line
+}
+
 /// The state of a job, with what it waits for and whether it was taken back.
 pub(super) fn state(job: &Value) -> String {
     let state = text(&job["state"]);

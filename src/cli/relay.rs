@@ -221,6 +221,44 @@ impl Relay {
         self.call(request).await
     }
 
+    /// Opens the stream of events, behind the event of that id.
+    ///
+    /// # Errors
+    /// There is no stream; see each variant.
+    pub(super) async fn events(
+        &self,
+        query: Vec<(String, String)>,
+        last_id: Option<&str>,
+    ) -> Result<reqwest::Response, RelayError> {
+        /// Longer than anybody watches: a stream ends when somebody ends it.
+        const EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+        let mut asked = self.prepare(Request {
+            method: Method::GET,
+            path: &["events"],
+            query,
+            body: None,
+            wait: EVER,
+        });
+        if let Some(id) = last_id {
+            asked = asked.header("Last-Event-ID", id);
+        }
+        let lost = |error: reqwest::Error| self.lost(&error, false);
+        let response = asked.send().await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.text().await.map_err(lost)?;
+        match self.judge(status, String::new(), body) {
+            Err(error) => Err(error),
+            Ok(answer) => Err(RelayError::Strange {
+                relay: self.name.clone(),
+                status: status.as_u16(),
+                words: answer.body,
+            }),
+        }
+    }
+
     /// Sends one request and tells apart what became of it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub(in crate::cli) mod filter;
 mod list;
 mod settle;
 mod show;
+mod stream;
 mod watch;
 
 use super::exit::Ended;
@@ -14,7 +15,7 @@ use super::exit::Ended;
 pub(super) enum Jobs {
     List(Box<list::List>),
     Show(show::Show),
-    Watch(watch::Watch),
+    Watch(Box<watch::Watch>),
     /// Try again what failed, expired, was canceled or is in doubt
     Retry(Box<act::Retry>),
     /// Give up what is not sent yet

@@ -1,9 +1,10 @@
-//! `jobs watch`: each change of one job, until it settles or is in doubt.
+//! `jobs watch`: each change of one job, until it settles or is in doubt; or of all that match.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::filter::Filter;
 use crate::cli::exit::{Ended, Exit, Trouble};
 use crate::cli::follow::{exit_of, follow};
 use crate::cli::out;
@@ -13,11 +14,13 @@ use crate::config::values;
 /// A change between two states is seen when it lasts longer than this.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Print each change of a job until it settles
+/// Print each change of a job until it settles, or of all that match
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Watch {
-    /// The job (job_…), or its message (om_…) or batch (bm-…)
-    id: String,
+    /// One job (job_…), or its message (om_…) or batch (bm-…)
+    id: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// Give up after this long
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     wait: Option<Duration>,
@@ -26,10 +29,21 @@ pub(in crate::cli) struct Watch {
 }
 
 impl Watch {
-    /// Ends as the job does.
+    /// Ends as the job does; without one, with Ctrl-C or when the time is over.
     pub(super) async fn run(self) -> Ended {
-        let relay = self.remote.relay()?;
         let until = self.wait.map(|wait| Instant::now() + wait);
+        let query = self.filter.query()?;
+        match &self.id {
+            Some(_) if !query.is_empty() => {
+                Err(Trouble::wrong("give either one id, or what to choose by"))
+            }
+            Some(id) => self.one(id, until).await,
+            None => super::stream::run(&self.remote, query, until).await,
+        }
+    }
+
+    async fn one(&self, id: &str, until: Option<Instant>) -> Ended {
+        let relay = self.remote.relay()?;
         let mut shown = String::new();
         let show = |answer: &Answer| -> Result<(), Trouble> {
             let attempts = answer.json["attempts"].as_array().map_or(0, Vec::len);
@@ -46,7 +60,7 @@ impl Watch {
             }
             Ok(())
         };
-        let exit = follow(&relay, &self.id, STEP, until, exit_of, show).await?;
+        let exit = follow(&relay, id, STEP, until, exit_of, show).await?;
         if exit == Exit::Unsettled {
             out::complain("feishu-relay: not settled in the time given");
         }

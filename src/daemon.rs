@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{App, Dispatcher};
+pub use crate::http::Sockets;
 use crate::http::{Doors, HttpState};
 use crate::store::{Budget, Options, Store, StoreError};
 use crate::watchdog;
@@ -73,11 +74,24 @@ pub async fn run(
     ready: impl FnOnce(Ready),
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
+    run_on(config, Sockets::none(), ready, stop).await
+}
+
+/// As `run`, on the sockets that were passed to the process, if there are any.
+///
+/// # Errors
+/// As `run`.
+pub async fn run_on(
+    config: Config,
+    sockets: Sockets,
+    ready: impl FnOnce(Ready),
+    stop: CancellationToken,
+) -> Result<(), DaemonError> {
     let clock = clock(&config)?;
     let names: Vec<String> = config.apps.iter().map(|app| app.name.clone()).collect();
     let clients = clients(&config, &clock)?;
     let (store, closer) = Store::open(options(&config, &names), clock.clone()).await?;
-    let doors = match Doors::bind(&config.server).await {
+    let doors = match Doors::open_up(sockets, &config).await {
         Ok(doors) => doors,
         Err(error) => {
             closer.close().await;

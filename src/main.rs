@@ -18,11 +18,13 @@ fn main() -> ExitCode {
         cli::complain("another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
+    // Before the runtime has threads: it takes them out of the environment.
+    let sockets = cli::Sockets::take();
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(cli::run()),
+        Ok(runtime) => runtime.block_on(cli::run(sockets)),
         Err(error) => {
             cli::complain(&format!("cannot start: {error}"));
             ExitCode::FAILURE

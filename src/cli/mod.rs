@@ -32,6 +32,7 @@ use clap::Parser;
 
 use self::exit::{Exit, Trouble};
 use crate::config::Config;
+pub use crate::daemon::Sockets;
 
 /// What every complaint on stderr begins with.
 const NAME: &str = "feishu-relay";
@@ -80,9 +81,9 @@ enum Command {
 }
 
 /// Runs the command that the process was started with.
-pub async fn run() -> ExitCode {
+pub async fn run(sockets: Sockets) -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Serve(serve) => serve.run().await,
+        Command::Serve(serve) => serve.run(sockets).await,
         Command::Demo(demo) => demo.run().await,
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,

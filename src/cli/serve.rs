@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Ended, Exit, Trouble};
 use super::{logs, signal};
-use crate::daemon::{self, DaemonError, Ready};
+use crate::daemon::{self, DaemonError, Ready, Sockets};
 use crate::store::StoreError;
 
 /// Run the daemon
@@ -20,12 +20,12 @@ pub(super) struct Serve {
 
 impl Serve {
     /// Serves until SIGINT or SIGTERM.
-    pub(super) async fn run(self) -> Ended {
+    pub(super) async fn run(self, sockets: Sockets) -> Ended {
         let config = super::load(self.config.as_deref())?;
         logs::start(config.log)?;
         let stop = signal::stop()?;
         tokio::spawn(say_stopping(stop.clone()));
-        daemon::run(config, say_ready, stop).await?;
+        daemon::run_on(config, sockets, say_ready, stop).await?;
         tracing::info!("stopped");
         Ok(Exit::Fine)
     }

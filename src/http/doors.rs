@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Listen};
 use crate::http::activity::{Activity, Watched};
 use crate::http::auth::Peer;
+use crate::http::passed::Sockets;
 
 /// The most connections at one time.
 const CONNECTIONS_MAX: usize = 1024;
@@ -49,8 +50,8 @@ const REST: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {place}: {why}")]
 pub(crate) struct DoorsError {
-    place: String,
-    why: String,
+    pub(super) place: String,
+    pub(super) why: String,
 }
 
 /// Listeners that are bound and not served yet.
@@ -60,12 +61,29 @@ pub(crate) struct Doors {
 }
 
 #[derive(Debug)]
-enum Listener {
+pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
+    /// A unix socket that somebody else opened, and keeps.
+    Passed(UnixListener),
 }
 
 impl Doors {
+    /// The doors that systemd opened, if there are any; else every place of the config.
+    ///
+    /// # Errors
+    /// As `bind`; or a socket cannot be served, or is open to machines that nobody would ask who they are.
+    pub(crate) async fn open_up(
+        passed: Sockets,
+        config: &config::Config,
+    ) -> Result<Doors, DoorsError> {
+        if passed.is_empty() {
+            return Doors::bind(&config.server).await;
+        }
+        let listeners = passed.listeners(!config.clients.is_empty())?;
+        Ok(Doors { listeners })
+    }
+
     /// Binds every place of `server`; none is served before `serve`.
     ///
     /// # Errors
@@ -127,6 +145,13 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "{address}"),
                 Err(_) => f.write_str("?"),
             },
+            Listener::Passed(listener) => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    None => f.write_str("unix:(no path)"),
+                },
+                Err(_) => f.write_str("?"),
+            },
             Listener::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
         }
     }
@@ -134,7 +159,7 @@ impl fmt::Display for Listener {
 
 /// A socket's file, removed with its listener unless another daemon has replaced it.
 #[derive(Debug)]
-struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -239,7 +264,7 @@ where
                 let answer = move |request| answer(request, Peer::Tcp(address));
                 Box::pin(converse(stream, answer, stop, cut))
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix(listener, _) | Listener::Passed(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let answer = move |request| answer(request, Peer::Unix);
                 Box::pin(converse(stream, answer, stop, cut))

@@ -14,6 +14,7 @@ mod jobs;
 mod json;
 mod openapi;
 mod params;
+mod passed;
 mod pause;
 mod problem;
 mod query;
@@ -49,6 +50,7 @@ use crate::store::Store;
 use auth::Peer;
 use body::Lent;
 pub(crate) use doors::Doors;
+pub use passed::Sockets;
 use problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

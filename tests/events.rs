@@ -1,6 +1,8 @@
 //! The stream of events: every change, once, also over a broken connection, a restart and a clock
 //! that goes back.
 
+#![expect(clippy::unwrap_used, reason = "what a test stands on must hold")]
+
 mod support;
 
 use std::process::Stdio;

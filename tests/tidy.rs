@@ -25,7 +25,7 @@ const MAP: &[(&str, &[&str])] = &[
         &["daemon", "config", "clock", "store::StoreError"],
     ),
     (
-        "src/daemon.rs",
+        "src/daemon/",
         &[
             "http",
             "dispatch",

@@ -1,4 +1,5 @@
-//! `serve`: the daemon, from its config to a clean stop, with a word to systemd at each end.
+//! `serve`: the daemon, from its config to a clean stop, with a word to systemd at each end and at
+//! each reload.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Ended, Exit, Trouble};
 use super::{logs, signal};
-use crate::daemon::{self, DaemonError, Ready, Sockets};
+use crate::daemon::{self, DaemonError, News, Sockets};
 use crate::store::StoreError;
 
 /// Run the daemon
@@ -19,21 +20,34 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// Serves until SIGINT or SIGTERM.
+    /// Serves until SIGINT or SIGTERM; reads its config again on SIGHUP.
     pub(super) async fn run(self, sockets: Sockets) -> Ended {
+        // First of all: a reload that is asked for while this starts must not end it.
+        let reloads = signal::reloads()?;
         let config = super::load(self.config.as_deref())?;
-        logs::start(config.log)?;
+        let level = logs::start(config.log)?;
         let stop = signal::stop()?;
         tokio::spawn(say_stopping(stop.clone()));
-        daemon::run_on(config, sockets, say_ready, stop).await?;
+        let set_level = |to| level.set(to);
+        daemon::run_reloading(config, sockets, say, set_level, reloads, stop).await?;
         tracing::info!("stopped");
         Ok(Exit::Fine)
     }
 }
 
-fn say_ready(ready: Ready) {
-    tracing::info!("listening on {}", ready.addrs.join(", "));
-    tell(&[NotifyState::Ready]);
+fn say(news: News) {
+    match news {
+        News::Ready(ready) => {
+            tracing::info!("listening on {}", ready.addrs.join(", "));
+            tell(&[NotifyState::Ready]);
+        }
+        // systemd knows by the time which reload is meant.
+        News::Reloading => match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!("systemd could not be told of the reload: {error}"),
+        },
+        News::Reloaded => tell(&[NotifyState::Ready]),
+    }
 }
 
 async fn say_stopping(stop: CancellationToken) {

@@ -1,8 +1,10 @@
-//! SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process.
+//! SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process. SIGHUP asks for
+//! a reload.
 //!
 //! Ending at once is safe for what is stored, so nobody has to wait for a stop that takes long.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Trouble};
@@ -15,7 +17,6 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 /// The system gives no signal handlers; a clean stop could never be asked for.
 pub(super) fn stop() -> Result<CancellationToken, Trouble> {
-    let deaf = |error| Trouble::new(Exit::Failed, format!("cannot wait for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
     let stop = CancellationToken::new();
@@ -27,6 +28,29 @@ pub(super) fn stop() -> Result<CancellationToken, Trouble> {
         std::process::exit(INTERRUPTED);
     });
     Ok(stop)
+}
+
+/// One message for each SIGHUP; those that come while one waits are one with it.
+///
+/// From here on SIGHUP ends nothing, whatever becomes of the receiver.
+///
+/// # Errors
+/// As `stop`.
+pub(super) fn reloads() -> Result<mpsc::Receiver<()>, Trouble> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(deaf)?;
+    let (asked, reloads) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if let Err(TrySendError::Closed(())) = asked.try_send(()) {
+                break;
+            }
+        }
+    });
+    Ok(reloads)
+}
+
+fn deaf(error: std::io::Error) -> Trouble {
+    Trouble::new(Exit::Failed, format!("cannot wait for signals: {error}"))
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) {

@@ -200,7 +200,7 @@ pub struct Bot {
 }
 
 /// `[[clients]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Unique; what a job's `client` says.
     pub name: String,

@@ -20,7 +20,7 @@ use crate::dispatch::attempt::{self, Ended, Means};
 use crate::dispatch::core::{AppPlace, Core, Told};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::pace::Limits;
-use crate::job::{AppId, Head, Marked, Permit, Steer};
+use crate::job::{AppId, Head, Marked, Permit, Reach, Steer};
 use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
 
 /// Lanes in one piece of a walk.
@@ -56,6 +56,7 @@ pub(crate) struct Dispatcher {
     wake: Notify,
     newborn: mpsc::UnboundedSender<Vec<Marked>>,
     turns: AtomicU64,
+    changed: mpsc::UnboundedSender<(usize, App)>,
 }
 
 /// What a task reports.
@@ -167,6 +168,7 @@ impl Dispatcher {
         CancellationToken,
     ) {
         let (newborn, births) = mpsc::unbounded_channel();
+        let (changed, changes) = mpsc::unbounded_channel();
         let core = Mutex::new(Core::new(places(&apps)));
         let dispatcher = Arc::new(Dispatcher {
             core,
@@ -174,6 +176,7 @@ impl Dispatcher {
             wake: Notify::new(),
             newborn,
             turns: AtomicU64::new(0),
+            changed,
         });
         let stop = CancellationToken::new();
         let work = work(
@@ -182,9 +185,34 @@ impl Dispatcher {
             store,
             clock,
             births,
+            changes,
             stop.clone(),
         );
         (dispatcher, work, stop)
+    }
+
+    /// The app at this place of the config has other limits, another time-out or another client.
+    pub(crate) fn change(&self, at: usize, app: App) {
+        self.core().set_limits(at, limits(&app));
+        // A loop that has ended sends nothing any more.
+        let _ = self.changed.send((at, app));
+        self.wake.notify_one();
+    }
+
+    /// Somebody changed something: what waits there for a fault to be mended is tried at once.
+    pub(crate) fn probe(&self, reach: &Reach) {
+        self.core().probe(reach, self.clock.steady_ms());
+        self.wake.notify_one();
+    }
+}
+
+fn limits(app: &App) -> Limits {
+    let [app_minute, app_second, chat_second, user_second] = app.limits;
+    Limits {
+        app_minute,
+        app_second,
+        chat_second,
+        user_second,
     }
 }
 
@@ -199,20 +227,12 @@ fn places(apps: &[App]) -> Vec<AppPlace> {
     };
     let (mut tenants, mut bases) = (Vec::new(), Vec::new());
     apps.iter()
-        .map(|app| {
-            let [app_minute, app_second, chat_second, user_second] = app.limits;
-            AppPlace {
-                id: app.id,
-                name: app.name.clone(),
-                tenant: number(&mut tenants, &app.tenant),
-                base: number(&mut bases, &app.base_url),
-                limits: Limits {
-                    app_minute,
-                    app_second,
-                    chat_second,
-                    user_second,
-                },
-            }
+        .map(|app| AppPlace {
+            id: app.id,
+            name: app.name.clone(),
+            tenant: number(&mut tenants, &app.tenant),
+            base: number(&mut bases, &app.base_url),
+            limits: limits(app),
         })
         .collect()
 }
@@ -223,10 +243,11 @@ async fn work(
     store: Store,
     clock: Clock,
     mut births: mpsc::UnboundedReceiver<Vec<Marked>>,
+    mut changes: mpsc::UnboundedReceiver<(usize, App)>,
     stop: CancellationToken,
 ) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
-    let longest = apps.iter().map(|app| app.timeout).max().unwrap_or_default();
+    let mut longest = apps.iter().map(|app| app.timeout).max().unwrap_or_default();
     let quota = Quota::per_second(NonZeroU32::MIN);
     let looks = apps.iter().map(|_| RateLimiter::direct(quota)).collect();
     let mut the = Loop {
@@ -259,6 +280,11 @@ async fn work(
                 }
             }
             Some(marked) = births.recv() => the.launch(marked),
+            Some((at, app)) = changes.recv() => {
+                // Attempts under way keep the time-out they began with.
+                longest = longest.max(app.timeout);
+                the.apps[at] = app;
+            }
             () = the.dispatcher.wake.notified() => {}
             () = tokio::time::sleep(sleep) => {}
             () = stop.cancelled() => break,

@@ -93,10 +93,6 @@ impl HttpState {
     }
 
     /// From the next request on these are the clients.
-    #[expect(
-        dead_code,
-        reason = "a reload of the config calls it; there is none yet"
-    )]
     pub(crate) fn set_clients(&self, clients: Vec<Client>) {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = shared(clients);
     }

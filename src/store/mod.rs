@@ -308,7 +308,7 @@ impl Store {
     /// From now on these options are in force, all but the file and the apps.
     ///
     /// # Errors
-    /// The old ones stay.
+    /// The store is closing.
     pub async fn tune(&self, options: Options) -> Result<(), StoreError> {
         let max_pending = options.max_pending;
         self.ask(|reply| Request::Tune(Box::new(options), reply))

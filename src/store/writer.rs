@@ -422,8 +422,9 @@ impl Writer {
                 | Request::AskReads(_, to)
                 | Request::Finish(_, to)
                 | Request::TakeBack(_, to)
-                | Request::Pauses(_, to)
-                | Request::Tune(_, to) => drop(to.send(Err(error()))),
+                | Request::Pauses(_, to) => drop(to.send(Err(error()))),
+                // It is in memory only, and was done before the file was touched.
+                Request::Tune(_, to) => drop(to.send(Ok(()))),
                 Request::Steer(_, _, to) => drop(to.send(Err(error().into()))),
                 Request::Accept(_, to) => drop(to.send(Err(error().into()))),
                 Request::Mark(_, to) => drop(to.send(Err(error()))),

@@ -35,6 +35,8 @@ pub struct House {
     pub sandbox: Option<Sandbox>,
     pub feishu: String,
     relay: Option<Child>,
+    /// What the relay tells systemd.
+    said: Option<UnixDatagram>,
     http: reqwest::Client,
     config: String,
     moved_ms: i64,
@@ -82,6 +84,7 @@ impl House {
             sandbox: Some(sandbox),
             feishu,
             relay: None,
+            said: None,
             http,
             config,
             moved_ms: 0,
@@ -103,11 +106,49 @@ impl House {
             }
         }
         self.relay = Some(child);
+        self.said = Some(said);
+    }
+
+    /// Asks for a reload of the config as it is here, and waits until it is over. Returns what systemd
+    /// heard meanwhile.
+    pub fn reload(&mut self) -> String {
+        self.hear_all();
+        self.write_config();
+        self.signal("HUP");
+        let mut heard = String::new();
+        let mut word = [0; 256];
+        while !(heard.contains("RELOADING=1") && heard.ends_with("READY=1\n")) {
+            let n = self.said.as_ref().unwrap().recv(&mut word).unwrap();
+            heard.push_str(String::from_utf8_lossy(&word[..n]).trim_end());
+            heard.push('\n');
+        }
+        heard
+    }
+
+    /// Takes what the relay told systemd meanwhile; too much of it unheard would make it wait.
+    pub fn hear_all(&self) {
+        let said = self.said.as_ref().unwrap();
+        said.set_nonblocking(true).unwrap();
+        while said.recv(&mut [0; 256]).is_ok() {}
+        said.set_nonblocking(false).unwrap();
+    }
+
+    /// Sends the relay a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Writes the config as it is here; the relay reads it at its next start or reload.
+    pub fn write_config(&self) -> PathBuf {
+        let path = self.dir.path().join("relay.toml");
+        std::fs::write(&path, &self.config).unwrap();
+        path
     }
 
     fn spawn(&self, more: &[&str]) -> (Child, UnixDatagram) {
-        let path = self.dir.path().join("relay.toml");
-        std::fs::write(&path, &self.config).unwrap();
+        let path = self.write_config();
         let notify = self.dir.path().join("notify.sock");
         let _ = std::fs::remove_file(&notify);
         let said = UnixDatagram::bind(&notify).unwrap();
@@ -162,17 +203,15 @@ impl House {
 
     /// SIGTERM, and wait for the end.
     pub fn stop(&mut self) {
-        let Some(mut relay) = self.relay.take() else {
-            return;
-        };
-        let pid = relay.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        if self.relay.is_some() {
+            self.signal("TERM");
+            self.ended();
+        }
+    }
+
+    /// Waits for the end that was asked for.
+    pub fn ended(&mut self) {
+        let mut relay = self.relay.take().unwrap();
         let status = relay.wait().unwrap();
         assert!(
             status.success(),
@@ -186,7 +225,7 @@ impl House {
         self.start();
     }
 
-    /// Another secret in the config; takes effect at the next start.
+    /// Another secret in the config; takes effect at the next start or reload.
     pub fn set_secret(&mut self, secret: &str) {
         self.config = config(&self.dir, &self.feishu, secret, "");
     }

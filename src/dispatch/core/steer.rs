@@ -1,4 +1,4 @@
-//! What people change while jobs run: pauses by hand, and a word that something was mended.
+//! What people change while jobs run: pauses by hand, limits, and a word that something was mended.
 //!
 //! A lane whose first job is paused has no place among the lanes: it is neither looked at nor in the
 //! way, and costs nothing however many there are. It comes back by the walk that follows a resume.
@@ -8,6 +8,7 @@
 use super::Core;
 use crate::dispatch::breaker::PauseKey;
 use crate::dispatch::lanes::{LaneName, Walk};
+use crate::dispatch::pace::Limits;
 use crate::job::{AppId, Head, Reach, Steer};
 use crate::store::LaneHead;
 
@@ -80,6 +81,13 @@ impl Core {
         }
         self.closed.clear();
         self.pauses_changed = true;
+    }
+
+    /// The app's windows have these sizes from now on.
+    pub(in crate::dispatch) fn set_limits(&mut self, app: usize, limits: Limits) {
+        self.apps[app].limits = limits;
+        self.pace.set_limits(app, limits);
+        self.closed.clear();
     }
 
     /// A job went into its lane.
@@ -160,7 +168,6 @@ mod tests {
     use crate::dispatch::breaker::{Breaker, BreakerEvent};
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::lanes::{RANKS, WINDOW};
-    use crate::dispatch::pace::Limits;
     use crate::job::{Kind, Priority};
 
     /// One app without windows, whose lanes are all known to be empty.

@@ -100,9 +100,27 @@ pub(crate) enum Blocker {
 pub(crate) struct Hold {
     app: usize,
     api: Api,
+    /// Those that counted it: limits may change while it is under way.
+    on: On,
     receiver: Option<Place>,
     message: Option<Place>,
     day: u32,
+}
+
+/// Which windows of an API count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct On {
+    minute: bool,
+    second: bool,
+}
+
+impl Limits {
+    fn on(&self) -> On {
+        On {
+            minute: self.app_minute > 0,
+            second: self.app_second > 0,
+        }
+    }
 }
 
 /// Every window of every app.
@@ -188,6 +206,11 @@ impl Pace {
         }
     }
 
+    /// From now on the windows of this app have these sizes; what they hold stays held.
+    pub(crate) fn set_limits(&mut self, app: usize, limits: Limits) {
+        self.apps[app].facts.limits = limits;
+    }
+
     /// When this call may leave. Takes nothing: only `take` does.
     pub(crate) fn earliest(&mut self, ask: &Ask<'_>, now: i64) -> Earliest {
         let Self {
@@ -232,7 +255,8 @@ impl Pace {
             return None;
         }
         let app = &mut self.apps[ask.app];
-        app.each(ask.api, |window| window.take(1));
+        let on = app.facts.limits.on();
+        app.each(ask.api, on, |window| window.take(1));
         let scopes = app.facts.scopes(ask);
         let day = scopes.day.map_or(0, |(weight, _)| weight);
         let place = |shelf: &mut Shelf, named: Option<Named<'_>>| {
@@ -245,6 +269,7 @@ impl Pace {
         Some(Hold {
             app: ask.app,
             api: ask.api,
+            on,
             receiver,
             message,
             day,
@@ -254,7 +279,7 @@ impl Pace {
     /// The call was answered, or given up after its time-out: its slots run out one length from now.
     pub(crate) fn answered(&mut self, hold: Hold, now: i64) {
         let app = &mut self.apps[hold.app];
-        app.each(hold.api, |window| window.answered(1, now));
+        app.each(hold.api, hold.on, |window| window.answered(1, now));
         app.day.answered(hold.day, now);
         if let Some(place) = hold.receiver {
             self.receivers.answered(place, now);
@@ -267,7 +292,7 @@ impl Pace {
     /// The call provably never reached Feishu: its slots are free at once.
     pub(crate) fn refund(&mut self, hold: Hold) {
         let app = &mut self.apps[hold.app];
-        app.each(hold.api, |window| window.refund(1));
+        app.each(hold.api, hold.on, |window| window.refund(1));
         app.day.refund(hold.day);
         if let Some(place) = hold.receiver {
             self.receivers.refund(place);
@@ -315,10 +340,11 @@ impl Pace {
     /// `now` for calls that were open at the crash.
     pub(crate) fn restore(&mut self, app: usize, api: Api, past: &[(i64, u32)], now: i64) {
         let app = &mut self.apps[app];
+        let on = app.facts.limits.on();
         for &(ms, calls) in past {
-            app.each(api, |window| window.close(calls, ms.min(now)));
+            app.each(api, on, |window| window.close(calls, ms.min(now)));
         }
-        app.each(api, |window| window.expire(now));
+        app.each(api, on, |window| window.expire(now));
     }
 
     /// Counts the recipients that batches of this app reached earlier today (UTC+8).
@@ -356,16 +382,17 @@ impl App {
         self.apis.entry(api).or_insert_with(ApiWindows::new)
     }
 
-    /// Every window that counts calls of this API and is on.
-    fn each(&mut self, api: Api, act: impl Fn(&mut Window)) {
-        match api.endpoint().tier {
-            Tier::Four => {
-                let limits = self.facts.limits;
-                self.windows(api)
-                    .capped(&limits)
-                    .for_each(|(window, _)| act(window));
-            }
-            Tier::Unpublished => {}
+    /// Every window of this API that is among `on`.
+    fn each(&mut self, api: Api, on: On, act: impl Fn(&mut Window)) {
+        let on = match api.endpoint().tier {
+            Tier::Four => on,
+            Tier::Unpublished => On::default(),
+        };
+        if on.minute {
+            act(&mut self.windows(api).minute);
+        }
+        if on.second {
+            act(&mut self.windows(api).second);
         }
     }
 

@@ -211,6 +211,31 @@ fn windows_that_are_off_hold_nothing_and_keep_nothing() {
 }
 
 #[test]
+fn limits_may_change_while_calls_are_under_way() {
+    let mut pace = one_app(OFF);
+    let uncounted = pace.take(&send("oc_a"), 0).unwrap();
+    let three = Limits {
+        app_second: 3,
+        ..OFF
+    };
+    pace.set_limits(0, three);
+    let held = drain(&mut pace, &send("oc_b"), 0);
+    assert_eq!(held.len(), 3);
+    pace.answered(uncounted, 0);
+    pace.set_limits(0, OFF);
+    held.into_iter().for_each(|hold| pace.answered(hold, 10));
+    pace.set_limits(0, three);
+    assert!(drain(&mut pace, &send("oc_b"), 20).is_empty(), "they count");
+    assert_eq!(drain_answered(&mut pace, &send("oc_b"), 2_000), 3);
+    let one = Limits {
+        app_second: 1,
+        ..OFF
+    };
+    pace.set_limits(0, one);
+    assert_eq!(drain_answered(&mut pace, &send("oc_b"), 4_000), 1);
+}
+
+#[test]
 fn all_windows_are_taken_together_or_none() {
     let mut pace = one_app(Limits {
         app_second: 3,

@@ -2,13 +2,17 @@
 //!
 //! Jobs are taken as soon as the store is open, whether Feishu answers or not. A stop closes the doors
 //! first, lets attempts under way end, writes what came of them, and closes the file last.
-//! Not here: the command line (`cli`), what a config may say (`config`).
+//! Not here: the command line (`cli`), what a config may say (`config`), what of it can change while
+//! the daemon runs (`reload`).
+
+mod reload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use feishu_im::{Client, ClientOptions};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -16,8 +20,10 @@ use crate::config::Config;
 use crate::dispatch::{App, Dispatcher};
 pub use crate::http::Sockets;
 use crate::http::{Doors, HttpState};
+use crate::job::AppId;
 use crate::store::{Budget, Options, Store, StoreError};
 use crate::watchdog;
+use reload::Reloader;
 
 /// A file that moves the daemon's clock; for tests, and only while every Feishu is on loopback.
 pub const TEST_CLOCK_VARIABLE: &str = "FEISHU_RELAY_TEST_CLOCK";
@@ -55,6 +61,17 @@ pub struct Ready {
     pub addrs: Vec<String>,
 }
 
+/// What the daemon tells whoever runs it.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// It takes jobs.
+    Ready(Ready),
+    /// It begins to read its config again.
+    Reloading,
+    /// It is done with that, with whatever outcome; the log has it.
+    Reloaded,
+}
+
 /// Seconds and minutes of the steady clock for the client's tokens.
 #[derive(Debug)]
 struct TokenClock(Clock);
@@ -74,17 +91,29 @@ pub async fn run(
     ready: impl FnOnce(Ready),
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
-    run_on(config, Sockets::none(), ready, stop).await
+    let mut ready = Some(ready);
+    let tell = |news| {
+        if let News::Ready(at) = news
+            && let Some(ready) = ready.take()
+        {
+            ready(at);
+        }
+    };
+    let (_never, reloads) = mpsc::channel(1);
+    run_reloading(config, Sockets::none(), tell, |_| {}, reloads, stop).await
 }
 
-/// As `run`, on the sockets that were passed to the process, if there are any.
+/// As `run`, on the sockets that were passed to the process, if there are any; and reads its config
+/// again for each of `reloads`. `set_level` sets the log's.
 ///
 /// # Errors
-/// As `run`.
-pub async fn run_on(
+/// As `run`. A reload has none: what it could not do is logged, and what was in force stays.
+pub async fn run_reloading(
     config: Config,
     sockets: Sockets,
-    ready: impl FnOnce(Ready),
+    mut tell: impl FnMut(News),
+    set_level: impl Fn(tracing::Level),
+    mut reloads: mpsc::Receiver<()>,
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
     let clock = clock(&config)?;
@@ -98,22 +127,42 @@ pub async fn run_on(
             return Err(DaemonError::Listen(error.to_string()));
         }
     };
-    let (dispatcher, work, halt) =
-        Dispatcher::new(apps(&config, &store, clients), store.clone(), clock.clone());
-    tokio::spawn(watchdog(&dispatcher, &store, &stop));
-    store.attach(dispatcher).await?;
-    let work = tokio::spawn(work);
-    let state = HttpState::new(
+    let (dispatcher, work, halt) = Dispatcher::new(
+        apps(&config, &store, clients.clone()),
         store.clone(),
-        clock,
+        clock.clone(),
+    );
+    tokio::spawn(watchdog(&dispatcher, &store, &stop));
+    store.attach(dispatcher.clone()).await?;
+    let work = tokio::spawn(work);
+    let state = Arc::new(HttpState::new(
+        store.clone(),
+        clock.clone(),
         names,
         config.clients.clone(),
         config.server.max_body,
-    );
+    ));
     let addrs = doors.addrs();
-    let serve = tokio::spawn(doors.serve(Arc::new(state), stop.clone(), DRAIN));
-    ready(Ready { addrs });
-    stop.cancelled().await;
+    let serve = tokio::spawn(doors.serve(Arc::clone(&state), stop.clone(), DRAIN));
+    tell(News::Ready(Ready { addrs }));
+    let mut reloader = Reloader {
+        running: config,
+        clock,
+        store,
+        dispatcher,
+        doors: state,
+        clients,
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(()) = reloads.recv() => {
+                tell(News::Reloading);
+                reloader.reload(&set_level).await;
+                tell(News::Reloaded);
+            }
+        }
+    }
     ended("the doors", serve).await;
     halt.cancel();
     ended("the dispatcher", work).await;
@@ -191,42 +240,48 @@ fn millis(duration: Duration) -> i64 {
 }
 
 fn clients(config: &Config, clock: &Clock) -> Result<Vec<Client>, DaemonError> {
-    let client = |app: &crate::config::App| {
-        let options = ClientOptions {
-            base_url: app.base_url.clone(),
-            app_id: app.app_id.clone(),
-            app_secret: app.app_secret.clone(),
-            timeout: app.timeout,
-            body_idle: BODY_IDLE,
-            proxy: app.proxy.clone(),
-            clock: Arc::new(TokenClock(clock.clone())),
-        };
-        Client::new(options).map_err(|error| DaemonError::App {
-            app: app.name.clone(),
-            why: error.to_string(),
-        })
+    config.apps.iter().map(|app| client(app, clock)).collect()
+}
+
+fn client(app: &crate::config::App, clock: &Clock) -> Result<Client, DaemonError> {
+    let options = ClientOptions {
+        base_url: app.base_url.clone(),
+        app_id: app.app_id.clone(),
+        app_secret: app.app_secret.clone(),
+        timeout: app.timeout,
+        body_idle: BODY_IDLE,
+        proxy: app.proxy.clone(),
+        clock: Arc::new(TokenClock(clock.clone())),
     };
-    config.apps.iter().map(client).collect()
+    Client::new(options).map_err(|error| DaemonError::App {
+        app: app.name.clone(),
+        why: error.to_string(),
+    })
 }
 
 fn apps(config: &Config, store: &Store, clients: Vec<Client>) -> Vec<App> {
     let places = config.apps.iter().zip(store.apps()).zip(clients);
     places
-        .map(|((app, (id, _)), client)| App {
-            id: *id,
-            name: app.name.clone(),
-            tenant: app.tenant.clone(),
-            base_url: app.base_url.clone(),
-            limits: [
-                app.limits.app_minute,
-                app.limits.app_second,
-                app.limits.chat_second,
-                app.limits.user_second,
-            ],
-            timeout: app.timeout,
-            client,
-        })
+        .map(|((app, (id, _)), client)| dispatched(app, *id, client))
         .collect()
+}
+
+/// An app as the dispatcher takes it.
+fn dispatched(app: &crate::config::App, id: AppId, client: Client) -> App {
+    App {
+        id,
+        name: app.name.clone(),
+        tenant: app.tenant.clone(),
+        base_url: app.base_url.clone(),
+        limits: [
+            app.limits.app_minute,
+            app.limits.app_second,
+            app.limits.chat_second,
+            app.limits.user_second,
+        ],
+        timeout: app.timeout,
+        client,
+    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,13 @@ async fn main() -> ExitCode {
         let folder = args.folder.join(format!("seed-{seed}"));
         let before = args.kills - left - kills;
         let heard = |done| progress(seed, before + done, args.kills);
-        match run(&plan(seed, kills), &folder, &args.relay, heard).await {
+        let plan = plan(seed, kills);
+        let ended = tokio::select! {
+            ended = run(&plan, &folder, &args.relay, heard) => ended,
+            // Dropped, a run ends its relay.
+            _ = tokio::signal::ctrl_c() => return ExitCode::FAILURE,
+        };
+        match ended {
             Ok(outcome) => report.add(&outcome),
             Err(error) => {
                 failed += 1;

@@ -34,6 +34,8 @@ pub(crate) struct Records {
     pub(crate) acks: AtomicU64,
     asked: Mutex<Vec<Asked>>,
     acts: Mutex<Vec<Acted>>,
+    /// One act at a time, so that each knows the state that it found.
+    desk: tokio::sync::Mutex<()>,
 }
 
 impl Records {
@@ -175,6 +177,7 @@ async fn post(relay: &reqwest::Client, path: &str, body: &Value) -> Heard {
 
 /// Does `act` to a job that he finds; nothing when there is none, or the relay is away.
 pub(crate) async fn operate(act: Act, relay: reqwest::Client, records: Arc<Records>) {
+    let _alone = records.desk.lock().await;
     let Some((id, before)) = find(act, &relay, &records).await else {
         return;
     };

@@ -23,6 +23,7 @@ pub(crate) struct Report {
     kills: usize,
     starts: usize,
     reboots: u32,
+    acts: usize,
     acknowledged: u64,
     unanswered: u64,
     effects: usize,
@@ -46,6 +47,7 @@ impl Report {
         self.kills += run.kills;
         self.starts += run.starts;
         self.reboots += run.reboots;
+        self.acts += run.acts;
         self.acknowledged += run.verdict.acknowledged;
         self.unanswered += run.verdict.unanswered;
         self.effects += run.effects;
@@ -95,6 +97,7 @@ impl Report {
         json!({
             "seeds": self.seeds, "runs": self.seeds.len(), "kills": self.kills, "starts": self.starts,
             "reboots": self.reboots, "moved_hours": self.moved_ms / 3_600_000,
+            "operator": self.acts,
             "acknowledged": self.acknowledged, "unanswered": self.unanswered, "effects": self.effects,
             "calls": self.calls, "faulted": self.faulted,
             "limited": {"count": self.limited, "of": self.limited_of},
@@ -132,6 +135,7 @@ impl Report {
                 self.acknowledged, self.unanswered
             ),
         );
+        line("operator", format!("{} acts", self.acts));
         line(
             "ended",
             counts(

@@ -44,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) kills: usize,
     pub(crate) starts: usize,
     pub(crate) reboots: u32,
+    /// What an operator did and the relay took.
+    pub(crate) acts: usize,
     pub(crate) calls: u64,
     pub(crate) faulted: u64,
     pub(crate) limited: u64,
@@ -96,6 +98,7 @@ pub(crate) async fn run(
             .settings
             .last()
             .map_or(0, |last| last.boots),
+        acts: evidence.acts.len(),
         calls: sum(&ledger, "made"),
         faulted: sum(&ledger, "faulted"),
         limited: sum(&ledger, "limited"),

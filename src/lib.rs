@@ -7,6 +7,9 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 mod dispatch;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 pub mod job;
 pub mod store;

@@ -18,6 +18,10 @@ const MAP: &[(&str, &[&str])] = &[
         &["daemon", "config", "clock", "store"],
     ),
     ("src/cli/explain.rs", &["feishu_im"]),
+    (
+        "src/fuzz.rs",
+        &["http::fuzz", "job::fuzz", "config", "clock"],
+    ),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),
     (

@@ -88,6 +88,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .map_err(|_| format!("{text:?} is not a size; write \"48 MiB\" or \"500 KiB\""))
 }
 
+/// Every reader of a single value, for the fuzzer: none may panic.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn every(text: &str) {
+    let _ = (size(text), listen(text), socket_mode(text), proxy(text));
+    let _ = (base_url(text), hook_url(text), name(text), word(text));
+    let _ = (sha256_hex(text), is_plain_and_remote(text));
+}
+
 /// Reads `127.0.0.1:8787`, `[::1]:8787` or `unix:/run/feishu-relay/relay.sock`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {

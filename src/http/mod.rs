@@ -10,6 +10,8 @@ mod body;
 mod bulk;
 mod doors;
 mod events;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod jobs;
 mod json;
 mod openapi;

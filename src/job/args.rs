@@ -339,8 +339,9 @@ impl Reader<'_> {
                 );
             }
             Err(n) => {
-                return self.fields.flaw(
-                    &at_index(name, n),
+                return self.fields.flaw_at(
+                    name,
+                    n,
                     "must be a list of ids, each a string that is not empty",
                 );
             }
@@ -355,16 +356,18 @@ impl Reader<'_> {
             }
         };
         if !matches!(id_type, IdType::OpenId | IdType::UnionId | IdType::UserId) {
-            return self.fields.flaw(
-                &at_index(name, Some(0)),
+            return self.fields.flaw_at(
+                name,
+                Some(0),
                 "is no person's id (ou_…, on_… or a user id)",
             );
         }
         if kind.is_none()
             && let Some(n) = users.iter().position(|user| IdType::guess(user) != id_type)
         {
-            return self.fields.flaw(
-                &at_index(name, Some(n)),
+            return self.fields.flaw_at(
+                name,
+                Some(n),
                 format!(
                     "is no {}, as the first one is; all must be of one kind",
                     id_type.name()
@@ -388,15 +391,17 @@ impl Reader<'_> {
                     if name == "department_ids"
                         && let Some(n) = ids.iter().position(|id| *id == "0")
                     {
-                        self.fields.flaw(
-                            &at_index(name, Some(n)),
+                        self.fields.flaw_at(
+                            name,
+                            Some(n),
                             "is the root department; Feishu refuses it",
                         );
                     }
                     lists.push((feishu, unique(&ids)));
                 }
-                Err(n) => self.fields.flaw(
-                    &at_index(name, n),
+                Err(n) => self.fields.flaw_at(
+                    name,
+                    n,
                     "must be a list of ids, each a string that is not empty",
                 ),
             }
@@ -530,10 +535,6 @@ fn strings(value: &Value) -> Result<Vec<&str>, Option<usize>> {
                 .ok_or(Some(n))
         })
         .collect()
-}
-
-fn at_index(name: &str, n: Option<usize>) -> String {
-    n.map_or_else(|| name.to_owned(), |n| format!("{name}\u{0}{n}"))
 }
 
 /// In the order given, each once.

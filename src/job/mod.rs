@@ -4,11 +4,15 @@
 //! Not here: how a job is kept (`store`), when it runs (`dispatch`), how it looks on the wire (`http`).
 
 mod args;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod id;
 mod kind;
 #[cfg(test)]
 mod known;
 mod permit;
+#[cfg(test)]
+mod property;
 mod reach;
 mod reads;
 mod record;

@@ -217,20 +217,14 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn flaw(&mut self, name: &str, detail: impl Into<String>) {
-        // A NUL stands between a name and what is inside it; a slash of a name itself is escaped.
-        let name = name
-            .replace('~', "~0")
-            .replace('/', "~1")
-            .replace('\u{0}', "/");
-        let pointer = if name.is_empty() {
-            self.at.to_owned()
-        } else {
-            format!("{}/{name}", self.at)
-        };
-        self.flaws.push(Flaw {
-            pointer,
-            detail: detail.into(),
-        });
+        let slash = if name.is_empty() { "" } else { "/" };
+        self.inner(format!("{slash}{}", escaped(name)), detail.into());
+    }
+
+    /// As `flaw`, of the `n`th element of the list of that name.
+    pub(super) fn flaw_at(&mut self, name: &str, n: Option<usize>, detail: impl Into<String>) {
+        let n = n.map_or_else(String::new, |n| format!("/{n}"));
+        self.inner(format!("/{}{n}", escaped(name)), detail.into());
     }
 
     /// A fault whose place is a JSON pointer below this object.
@@ -260,10 +254,15 @@ impl<'a> Fields<'a> {
                 Some(known) => format!("unknown field; did you mean {known:?}?"),
                 None => String::from("unknown field"),
             };
-            self.flaw(&name, detail);
+            self.inner(format!("/{}", escaped(&name)), detail);
         }
         self.flaws
     }
+}
+
+/// A name as it stands in a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Near enough to be a slip of the finger: one letter more, less or other.
@@ -316,13 +315,15 @@ fn read(
     };
 
     let empty = Map::new();
-    let args = args.and_then(Value::as_object).unwrap_or(&empty);
-    let parsed = args::read(
-        kind,
-        args,
-        &format!("{at}/args"),
-        parent.and_then(|parent| parent.kind),
-    );
+    let parsed = match args {
+        None | Some(Value::Object(_)) => args::read(
+            kind,
+            args.and_then(Value::as_object).unwrap_or(&empty),
+            &format!("{at}/args"),
+            parent.and_then(|parent| parent.kind),
+        ),
+        Some(_) => Err(Vec::new()), // said already; nothing more can be said of it
+    };
     let children = read_children(then.as_ref(), at, door, &envelope, parent.is_some());
     match (parsed, children) {
         (Ok(parsed), Ok(children)) if flaws.is_empty() => {
@@ -665,6 +666,7 @@ fn read_labels(
         }
     };
     for (name, value) in given {
+        let at = format!("/labels/{}", escaped(name));
         match value.as_str() {
             Some(text)
                 if !name.is_empty()
@@ -673,11 +675,11 @@ fn read_labels(
             {
                 labels.insert(name.clone(), text.to_owned());
             }
-            Some(_) => fields.flaw(
-                &format!("labels\u{0}{name}"),
+            Some(_) => fields.inner(
+                at,
                 format!("name and value are at most {LABEL_BYTES_MAX} bytes, the name not empty"),
             ),
-            None => fields.flaw(&format!("labels\u{0}{name}"), "must be a string"),
+            None => fields.inner(at, String::from("must be a string")),
         }
     }
     if labels.len() > LABELS_MAX {

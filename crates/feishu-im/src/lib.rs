@@ -17,6 +17,9 @@ pub mod content;
 pub mod endpoints;
 pub mod exchange;
 mod form;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ids;
 pub mod limits;
 pub mod op;

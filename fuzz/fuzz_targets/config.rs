@@ -1,0 +1,4 @@
+//! A config file.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feishu_relay::fuzz::config(bytes));

@@ -206,10 +206,19 @@ impl Lanes {
             }
             Place::Busy { .. } | Place::Reading => false,
         };
-        // The one that gives way is found again behind it.
+        // The one that gives way is behind it now.
         if better {
+            let behind = match &lane.place {
+                Place::Ready { head, other } | Place::Waiting { head, other, .. } => {
+                    [Some(head.clone()), other.clone()]
+                }
+                _ => [None, None],
+            };
+            let lower = behind.into_iter().flatten();
+            let lower = lower.filter(|one| one.order().0 != head.order().0);
+            let other = lower.min_by_key(|one| one.seq);
             self.unlink(slot);
-            self.put_at(slot, head, None, wall_ms);
+            self.put_at(slot, head, other, wall_ms);
         } else if let Place::Ready { head: first, other }
         | Place::Waiting {
             head: first, other, ..
@@ -440,6 +449,12 @@ impl Lanes {
             },
             Place::Waiting { .. } | Place::Busy { .. } | Place::Reading => None,
         }
+    }
+
+    /// Does `high` wait in that lane, be it behind a lower one whose turn it is? It may use the reserve.
+    pub(super) fn is_high(&self, slot: Slot) -> bool {
+        let place = self.lanes.get(&slot).map(|lane| &lane.place);
+        matches!(place, Some(Place::Ready { head, .. }) if head.priority == Priority::High)
     }
 
     /// The lane's job goes: it is busy until `ended`.

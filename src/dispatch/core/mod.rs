@@ -300,7 +300,7 @@ impl Core {
             }
         };
         let ask = Ask {
-            high: is_high(&head) || self.lanes.is_turn_of_lower(group),
+            high: self.lanes.is_high(slot) || self.lanes.is_turn_of_lower(group),
             ..ask(group.0, &head)
         };
         match self.pace.earliest(&ask, steady_ms) {

@@ -104,7 +104,8 @@ async fn wrong_words_end_with_2_before_anything_is_asked() {
         &["jobs", "retry"],
         &["jobs", "cancel", "job_1", "--state", "queued"],
         &["jobs", "recall", "--state", "done", "--wait"],
-        &["jobs", "settle", "job_1", "maybe"],
+        &["jobs", "settle", "job_1"],
+        &["jobs", "settle", "job_1", "--done", "--failed"],
     ] {
         let ended = run(vec![], words, "").await;
         assert_eq!(
@@ -373,7 +374,7 @@ async fn operators_act_on_one_job_or_on_many() {
         (line.as_str(), body),
         ("POST /v1/jobs/job_1/cancel", Value::Null)
     );
-    let (line, body) = one(&["jobs", "settle", "job_1", "done", "--message-id", "om_1"]).await;
+    let (line, body) = one(&["jobs", "settle", "job_1", "--done", "--message-id", "om_1"]).await;
     let expected = json!({"state": "done", "message_id": "om_1"});
     assert_eq!(
         (line.as_str(), body),

@@ -11,11 +11,14 @@ use crate::cli::relay::Remote;
 pub(in crate::cli) struct Settle {
     /// The job (job_…)
     id: String,
-    /// done or failed
-    #[arg(value_parser = ["done", "failed"], hide_possible_values = true)]
-    state: String,
+    /// It happened
+    #[arg(long, required_unless_present = "failed", conflicts_with = "failed")]
+    done: bool,
+    /// It did not
+    #[arg(long)]
+    failed: bool,
     /// Feishu's id of the message that was found
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "failed")]
     message_id: Option<String>,
     #[command(flatten)]
     remote: Remote,
@@ -25,7 +28,8 @@ impl Settle {
     /// Tells the relay.
     pub(super) async fn run(self) -> Ended {
         let relay = self.remote.relay()?;
-        let mut body = json!({"state": self.state});
+        let state = if self.done { "done" } else { "failed" };
+        let mut body = json!({"state": state});
         if let Some(id) = &self.message_id {
             body["message_id"] = json!(id);
         }

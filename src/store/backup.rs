@@ -164,6 +164,8 @@ pub async fn back_up(
     sync(&draft.path)?;
     if moves {
         close_for_good(database, &stamp).await?;
+        // From here on the copy is all there is: it stays whatever its name becomes.
+        draft.whole = true;
     }
     draft.name(folder)?;
     Ok(copied)
@@ -349,7 +351,13 @@ impl Draft {
 
     /// It is whole: it gets the name that was asked for.
     fn name(&mut self, folder: &Path) -> Result<(), CopyError> {
-        fs::rename(&self.path, folder).map_err(at(folder))?;
+        fs::rename(&self.path, folder).map_err(|error| {
+            let stays = match self.whole {
+                true => format!("; the copy is whole, at {}", self.path.display()),
+                false => String::new(),
+            };
+            CopyError::Failed(format!("{}: {error}{stays}", folder.display()))
+        })?;
         self.whole = true;
         sync(&parent(folder))
     }

@@ -12,5 +12,6 @@ mod dispatch;
 pub mod fuzz;
 mod http;
 pub mod job;
+mod metrics;
 pub mod store;
 pub mod watchdog;

@@ -41,13 +41,16 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im",
         ],
     ),
-    ("src/http/", &["job", "store", "config", "clock"]),
+    ("src/http/", &["job", "store", "config", "clock", "metrics"]),
     ("src/dispatch/", &["job", "store", "clock", "feishu_im"]),
     (
         "src/store/restore.rs",
         &["job", "clock", "feishu_im::limits", "sqlx"],
     ),
-    ("src/store/", &["job", "clock", "feishu_im::Api", "sqlx"]),
+    (
+        "src/store/",
+        &["job", "clock", "metrics", "feishu_im::Api", "sqlx"],
+    ),
     (
         "src/job/",
         &[
@@ -64,6 +67,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("src/config/", &[]),
     ("src/clock.rs", &[]),
     ("src/watchdog.rs", &[]),
+    ("src/metrics.rs", &[]),
 ];
 /// Crates that not every room may name.
 const FENCED: [&str; 3] = ["feishu_im", "feishu_sandbox", "sqlx"];

@@ -14,6 +14,7 @@ mod events;
 pub(crate) mod fuzz;
 mod jobs;
 mod json;
+mod metrics;
 mod openapi;
 mod params;
 mod passed;
@@ -149,6 +150,7 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(status::healthz))
         .routes(routes!(status::readyz))
         .routes(routes!(openapi::document))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(status::status))
         .routes(routes!(events::events))
         .routes(routes!(jobs::list, submit::submit))

@@ -41,6 +41,7 @@ POST /v1/resume               go on, and try at once what waits for a fault to b
 GET  /v1/events               server-sent events: every change of state; the filters of the list but
                               its times and pages; Last-Event-ID replays what settled since
 GET  /v1/status               the queue
+GET  /metrics                 all of it in numbers, for Prometheus
 GET  /openapi.json            all of this for programs: OpenAPI 3.1
 GET  /healthz                 200 while the process runs
 GET  /readyz                  200 while jobs are accepted

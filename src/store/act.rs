@@ -125,6 +125,7 @@ async fn end(
     let Some(row) = row else { return Ok(()) };
     tx.moved(subject.seq);
     tx.count(subject.app, subject.own, Some(subject.state), Some(to));
+    tx.ended(&row, to);
     if subject.state == State::Queued && row.get::<i64, _>("stands") == 1 {
         pause::left(tx, mark::head(&row));
     }

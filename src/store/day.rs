@@ -128,6 +128,7 @@ async fn fail(tx: &mut Tx<'_>, seq: i64, kind: Kind, limit: i64) -> Result<(), s
         Some(State::Sending),
         Some(state),
     );
+    tx.ended(&row, state);
     dependents::touch(tx, &row);
     finish::settled(tx, &row, state).await
 }

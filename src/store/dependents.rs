@@ -173,7 +173,7 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
             "update job set state = 'canceled', finished_ms = ?2, error = ?3,
                             settle_seq = case when own = 0 then ?4 end
               where seq = ?1 and state = 'queued'
-             returning seq, id, app, own, dependents, parent, role",
+             returning seq, id, app, own, kind, dependents, parent, role",
         )
         .bind(child)
         .bind(tx.now.wall_ms)
@@ -189,6 +189,7 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
             Some(State::Queued),
             Some(State::Canceled),
         );
+        tx.ended(&row, State::Canceled);
         touch(tx, &row);
         end_parts(tx, child, State::Canceled).await?;
         if row.get::<i64, _>("dependents") > 0 {

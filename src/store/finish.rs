@@ -4,12 +4,13 @@
 //! unknown outcome forbids is decided before (`dispatch`); a stored wish to take a job back is
 //! honoured here, because only here both are known at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::clock::parse_rfc3339;
 use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Reader, Spent, State};
 use crate::store::after;
 use crate::store::dependents::{self, Made};
@@ -136,6 +137,17 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
     }
     for row in &updated {
         follow(tx, row).await?;
+    }
+    let recorded: HashSet<(i64, i64)> = updated
+        .iter()
+        .map(|row| (row.get("seq"), row.get("attempt")))
+        .collect();
+    for result in results {
+        let (head, record) = (&result.head, &result.record);
+        if recorded.contains(&(head.seq, result.attempt)) {
+            let tried = (head.app, head.kind, record.outcome, record.code);
+            tx.changes.measured.tried.push(tried);
+        }
     }
     write_ledger(tx, &ledger).await
 }
@@ -296,6 +308,13 @@ async fn follow(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
     let own = row.get::<i64, _>("own") == 1;
     let state = State::from_name(row.get("state")).unwrap_or(State::Failed);
     tx.count(AppId(app), own, Some(State::Sending), Some(state));
+    tx.ended(row, state);
+    if state == State::Done && !own {
+        tx.changes
+            .measured
+            .delivered
+            .push(tx.now.wall_ms - due_ms(row));
+    }
     dependents::touch(tx, row);
     if own {
         touch_parent(tx, row.get("parent")).await?;
@@ -313,6 +332,18 @@ async fn follow(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
         after::note_recalled(tx, row).await?;
     }
     Ok(())
+}
+
+/// When the job of `row` was accepted and due. A job that was tried again keeps no memory of when it
+/// was due first; then its first attempt counts.
+fn due_ms(row: &SqliteRow) -> i64 {
+    let (created_ms, run_ms): (i64, i64) = (row.get("created_ms"), row.get("run_ms"));
+    let attempts: serde_json::Result<Value> = serde_json::from_str(row.get("attempts"));
+    let first_ms = attempts.ok().and_then(|list| {
+        let at = list[0]["at"].as_str()?;
+        parse_rfc3339(at)
+    });
+    run_ms.min(first_ms.unwrap_or(run_ms)).max(created_ms)
 }
 
 /// Tells those who hang on a job that it ended; also after a cancel, an expiry or a person's word.
@@ -374,6 +405,7 @@ async fn end_with_first(
         Some(state),
     );
     tx.moved(row.get("seq"));
+    tx.ended(&row, state);
     dependents::touch(tx, &row);
     Box::pin(settled(tx, &row, state)).await
 }

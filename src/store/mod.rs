@@ -17,6 +17,7 @@ mod finish;
 mod heads;
 mod insert;
 mod mark;
+mod measure;
 mod open;
 mod pause;
 mod read;
@@ -49,6 +50,7 @@ use self::watch::Watchers;
 use self::writer::Request;
 use crate::clock::Clock;
 use crate::job::{AppId, Job, JobId, Marked, NewJob, Permit, Reach, Steer};
+use crate::metrics::Metrics;
 
 /// Requests that may wait for the writer; beyond, callers wait to hand theirs over.
 const QUEUE: usize = 4096;
@@ -104,6 +106,7 @@ struct Shared {
     max_pending: AtomicU64,
     apps: Vec<(AppId, String)>,
     pulse: Mutex<Pulse>,
+    metrics: Arc<Metrics>,
 }
 
 /// What the dispatcher sees of the lanes, for status.
@@ -147,6 +150,7 @@ impl Store {
         let open = Arc::new(AtomicBool::new(true));
         let purged_ms = Arc::new(AtomicI64::new(0));
         let hub = Arc::new(events::Hub::default());
+        let metrics = Arc::<Metrics>::default();
         let readers = opened.readers.clone();
         let max_pending = options.max_pending;
         let path = opened.path.clone();
@@ -159,12 +163,20 @@ impl Store {
                 open: Arc::clone(&open),
                 purged_ms: Arc::clone(&purged_ms),
                 hub: Arc::clone(&hub),
+                metrics: Arc::clone(&metrics),
             },
         )
         .await?;
         let apps = writer.apps();
         let epoch = events::epoch(&readers).await.map_err(failed)?;
         let task = tokio::spawn(writer.run(inbox, asked, stopped));
+        // Without it the first success after a restart would be the first there ever was.
+        match status::last_successes(&readers).await {
+            Ok(last) => last
+                .iter()
+                .for_each(|(app, ms)| metrics.succeeded(app, *ms)),
+            Err(error) => tracing::warn!(%error, "the last successes could not be read"),
+        }
         let shared = Shared {
             requests,
             asks,
@@ -179,6 +191,7 @@ impl Store {
             max_pending: AtomicU64::new(max_pending),
             apps,
             pulse: Mutex::default(),
+            metrics,
         };
         Ok((
             Store {
@@ -190,6 +203,11 @@ impl Store {
                 readers,
             },
         ))
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// Hands the dispatcher to the writer: from now on free jobs may be born marked.

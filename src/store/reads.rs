@@ -196,7 +196,7 @@ pub(super) async fn stop(tx: &mut Tx<'_>, target: &str) -> Result<(), sqlx::Erro
           where parent in (select seq from job where message_id = ?1
                            union all select job from part where batch_message_id = ?1)
             and role = 'reads' and message = ?1 and state = 'queued'
-         returning app",
+         returning app, kind",
     )
     .bind(target)
     .bind(tx.now.wall_ms)
@@ -205,6 +205,7 @@ pub(super) async fn stop(tx: &mut Tx<'_>, target: &str) -> Result<(), sqlx::Erro
     for row in &rows {
         let app = AppId(row.get(0));
         tx.count(app, true, Some(State::Queued), Some(State::Done));
+        tx.ended(row, State::Done);
     }
     Ok(())
 }

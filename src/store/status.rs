@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use crate::job::{AppId, State};
 use crate::store::{AppStatus, LaneStatus, Pause, Status, Store, bytes_of, finish};
+
+/// How many of the newest ends are looked at for an app's last success.
+const NEWEST: i64 = 1000;
 
 pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
     let readers = &store.shared.readers;
@@ -70,6 +73,24 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
         .filter_map(|(app, lane, due)| lane_status(store, *app, lane, *due))
         .collect();
     Ok(status)
+}
+
+/// When each app was last seen to do a job, Unix milliseconds, as far as the newest ends tell.
+pub(super) async fn last_successes(
+    readers: &SqlitePool,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select app.name, max(newest.finished_ms)
+           from (select app, state, finished_ms from job where finished_ms is not null
+                  order by finished_ms desc limit ?1) newest
+           join app on app.id = newest.app
+          where newest.state = 'done'
+          group by app.name",
+    )
+    .bind(NEWEST)
+    .fetch_all(readers)
+    .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 fn lane_status(store: &Store, app: AppId, lane: &str, oldest_due_ms: i64) -> Option<LaneStatus> {

@@ -117,6 +117,7 @@ async fn end(tx: &mut Tx<'_>, seq: i64, to: State, fault: &Fault) -> Result<(), 
         Some(State::Queued),
         Some(to),
     );
+    tx.ended(&row, to);
     if row.get::<i64, _>("stands") == 1 {
         pause::left(tx, mark::head(&row));
     }

@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
 use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State, Steer};
+use crate::metrics::Metrics;
 use crate::store::events::{self, Hub, Told};
+use crate::store::measure::Measured;
 use crate::store::open::{self, Opened};
 use crate::store::watch::Watchers;
 use crate::store::{
@@ -90,6 +92,7 @@ pub(super) struct Seams {
     pub(super) open: Arc<AtomicBool>,
     pub(super) purged_ms: Arc<AtomicI64>,
     pub(super) hub: Arc<Hub>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What the writer knows without asking the file; goes back to what it was when a batch fails.
@@ -131,6 +134,7 @@ pub(super) struct Changes {
     pub(super) moved: Vec<i64>,
     pub(super) told: Told,
     pub(super) files_gone: Vec<String>,
+    pub(super) measured: Measured,
 }
 
 /// One batch being written.
@@ -150,6 +154,9 @@ pub(super) struct Tx<'a> {
 impl Tx<'_> {
     /// Counts a job that moves from `from` (`None`: it is new) to `to` (`None`: it is gone).
     pub(super) fn count(&mut self, app: AppId, own: bool, from: Option<State>, to: Option<State>) {
+        if to.is_some_and(State::is_settled) {
+            self.changes.measured.ends += 1;
+        }
         for (state, by) in [(from, -1), (to, 1)] {
             if let Some(state) = state {
                 *self.changes.counts.entry((app, own, state)).or_default() += by;
@@ -386,6 +393,11 @@ impl Writer {
     }
 
     fn publish(&mut self, batch: Vec<Request>, answers: Vec<Answer>, changes: Changes) {
+        // First, so that whoever hears of an end finds it counted.
+        let now_ms = self.seams.clock.wall_ms();
+        changes
+            .measured
+            .tell(&self.seams.metrics, &self.apps, now_ms);
         // Whoever hears that something is paused must find it standing still.
         if let Some(permit) = self.permit.as_ref().filter(|_| !changes.steered.is_empty()) {
             permit.steered(changes.steered);

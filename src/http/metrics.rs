@@ -1,0 +1,71 @@
+//! `GET /metrics`: what was counted, and the queue as it is, for Prometheus.
+//!
+//! The same rows as `/v1/status`, so a scrape costs no scan; Feishu is not called.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use crate::http::Relay;
+use crate::http::openapi::Asking;
+use crate::http::problem::Problem;
+use crate::http::query::Words;
+use crate::metrics::{AppNow, MEDIA_TYPE, QueueNow};
+use crate::store::{Pause, Status};
+
+/// `GET /metrics`
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    summary = "The queue and its past in numbers, for Prometheus",
+    responses(
+        (status = 200, description = "OpenMetrics.", body = String, content_type = "application/openmetrics-text"),
+        Asking
+    ),
+)]
+pub(super) async fn metrics(
+    State(relay): State<Arc<Relay>>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Words::of(&uri)?.finish()?;
+    let store = &relay.state.store;
+    let status = store.status().await?;
+    let now = queue(&status, relay.state.clock.wall_ms());
+    let text = store.metrics().text(&now);
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response())
+}
+
+fn queue(status: &Status, now_ms: i64) -> QueueNow {
+    let since = |then_ms: i64| now_ms.saturating_sub(then_ms).max(0) as f64 / 1000.0;
+    let apps = status.apps.iter().map(|one| AppNow {
+        app: one.app.clone(),
+        jobs: one
+            .jobs
+            .iter()
+            .map(|(state, count)| (state.name(), *count))
+            .collect(),
+        oldest_due_s: one.oldest_due_ms.map_or(0.0, since),
+        month_calls: one.month_calls,
+        paused: one
+            .paused
+            .iter()
+            .map(|pause| (bucket(pause).to_owned(), since(pause.since_ms)))
+            .collect(),
+    });
+    QueueNow {
+        apps: apps.collect(),
+        store_bytes: status.bytes,
+    }
+}
+
+/// What is stopped, without a receiver: a lane bears the name of one.
+fn bucket(pause: &Pause) -> &str {
+    match (&*pause.api, &*pause.lane) {
+        ("", "") => "app",
+        ("", _) => "lane",
+        (api, _) => api,
+    }
+}

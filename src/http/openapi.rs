@@ -207,6 +207,13 @@ mod tests {
         }
     }
 
+    /// A change of the document is seen, and meant: `INSTA_UPDATE=always` writes it anew.
+    #[test]
+    fn the_document_is_the_one_that_was_read() {
+        let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
+        insta::assert_json_snapshot!("openapi", document);
+    }
+
     #[test]
     fn every_operation_has_a_name_of_its_own() {
         let document: Value = serde_json::from_str(&DOCUMENT).unwrap();

@@ -3,6 +3,7 @@
 //! Not here: what is logged, and that it holds no secret and no content (each room).
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing::Level;
 use tracing_subscriber::Registry;
@@ -55,5 +56,43 @@ pub(super) fn start(log: Log) -> Result<Levels, Trouble> {
     };
     started
         .map_err(|error| Trouble::new(Exit::Failed, format!("cannot start the log: {error}")))?;
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("a panic at {}", place(panic));
+    }));
     Ok(Levels(levels))
+}
+
+/// Where it was. What it says stays unsaid: the text of a panic may quote what was being read.
+fn place(panic: &PanicHookInfo<'_>) -> String {
+    panic.location().map_or_else(
+        || String::from("an unknown place"),
+        |place| format!("{}:{}:{}", place.file(), place.line(), place.column()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_tells_its_place_and_not_its_words() {
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        std::panic::set_hook(Box::new(move |panic| {
+            *heard.lock().unwrap() = place(panic);
+        }));
+        let cut = std::panic::catch_unwind(|| {
+            let text = String::from("\u{5bc6}quiet words");
+            text[..1].len()
+        });
+        let _ = std::panic::take_hook();
+        assert!(cut.is_err());
+        let said = said.lock().unwrap();
+        assert!(
+            said.contains("logs.rs:") && !said.contains("quiet"),
+            "{said}"
+        );
+    }
 }

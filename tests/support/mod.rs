@@ -13,11 +13,13 @@
 )]
 
 pub mod jobs;
+mod planted;
 pub mod stream;
 
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use feishu_sandbox::{Options, Sandbox, Seed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+use planted::Planted;
 
 /// The longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +44,7 @@ pub struct House {
     http: reqwest::Client,
     config: String,
     moved_ms: i64,
+    planted: Planted,
 }
 
 impl House {
@@ -88,6 +93,7 @@ impl House {
             http,
             config,
             moved_ms: 0,
+            planted: Planted::default(),
         }
     }
 
@@ -144,6 +150,7 @@ impl House {
     pub fn write_config(&self) -> PathBuf {
         let path = self.dir.path().join("relay.toml");
         std::fs::write(&path, &self.config).unwrap();
+        self.planted.secrets(&self.config);
         path
     }
 
@@ -164,7 +171,7 @@ impl House {
             .arg(&path)
             .args(more)
             .env("NOTIFY_SOCKET", &notify)
-            .stdout(Stdio::null())
+            .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -199,11 +206,13 @@ impl House {
         let mut relay = self.relay.take().unwrap();
         relay.kill().unwrap();
         relay.wait().unwrap();
+        self.judge_log();
     }
 
     /// SIGTERM, and wait for the end.
     pub fn stop(&mut self) {
         if self.relay.is_some() {
+            self.judge_metrics();
             self.signal("TERM");
             self.ended();
         }
@@ -218,6 +227,7 @@ impl House {
             "the relay ended with {status}: {}",
             self.log()
         );
+        self.judge_log();
     }
 
     pub fn restart(&mut self) {
@@ -353,15 +363,55 @@ impl House {
         let method = method.parse().unwrap();
         let mut request = self.http.request(method, format!("http://localhost{path}"));
         if let Some(body) = body {
+            self.planted.content(&body);
             request = request.json(&body);
         }
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
+        let (status, text) = self.send(request).await;
         (
             status,
             serde_json::from_str(&text).unwrap_or(Value::String(text)),
         )
+    }
+
+    /// Posts these bytes as jobs, whatever they are; `words` stand in them as content.
+    pub async fn post_bytes(&self, media: &str, body: Vec<u8>, words: &[&str]) -> (u16, String) {
+        words.iter().for_each(|word| self.planted.word(word));
+        let request = self.http.post("http://localhost/v1/jobs");
+        self.send(request.header("content-type", media).body(body))
+            .await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> (u16, String) {
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        if status >= 400 {
+            self.planted.judge("an error", &text);
+        }
+        (status, text)
+    }
+
+    /// No log may hold a secret or what a message says.
+    pub fn judge_log(&self) {
+        self.planted.secrets(&self.config);
+        self.planted.judge("the log", &self.log());
+    }
+
+    /// Nor may the metrics; a relay that does not answer any more has none.
+    fn judge_metrics(&self) {
+        let ask = || {
+            let mut relay = UnixStream::connect(self.dir.path().join("relay.sock"))?;
+            relay.set_read_timeout(Some(Duration::from_secs(5)))?;
+            relay.write_all(
+                b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+            )?;
+            let mut text = String::new();
+            relay.read_to_string(&mut text).map(|_| text)
+        };
+        if let Ok(text) = ask() {
+            self.planted.secrets(&self.config);
+            self.planted.judge("/metrics", &text);
+        }
     }
 
     /// Posts a job, or jobs; they must be taken.
@@ -447,6 +497,8 @@ impl Drop for House {
         }
         if std::thread::panicking() {
             eprintln!("the relay's log:\n{}", self.log());
+        } else {
+            self.judge_log();
         }
     }
 }

@@ -188,7 +188,16 @@ pub(crate) async fn acquire(inner: &Arc<Inner>) -> Result<Token, Fault> {
 /// Fetches ahead of need; a failure is only told, as the old token serves on.
 async fn refresh(inner: Arc<Inner>, seen: u64) {
     if let Err(fault) = fetch(inner.clone(), seen).await {
-        tracing::warn!(app_id = inner.app_id(), %fault, "no new token could be had; the old one serves on");
+        // Feishu's own words may quote what was sent.
+        let why = match &fault {
+            Fault::Token(refused) => format!("code {}", refused.code),
+            other => other.to_string(),
+        };
+        tracing::warn!(
+            app_id = inner.app_id(),
+            why,
+            "no new token could be had; the old one serves on"
+        );
     }
 }
 

@@ -537,7 +537,12 @@ impl Core {
                     .pauses
                     .begin(spot, scope, (code, told.msg), probe.pause, steady_ms)
                 {
-                    tracing::warn!(app = self.apps[group.0].name, code, "stopped: {}", told.msg);
+                    // Feishu's own words may quote what was sent; they stand in the status.
+                    tracing::warn!(
+                        app = self.apps[group.0].name,
+                        code,
+                        "stopped: Feishu refuses what every job needs"
+                    );
                 }
                 self.pauses_changed = true;
                 self.closed.clear();

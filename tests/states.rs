@@ -162,7 +162,10 @@ async fn check_action(action: &str, body: Value, takes: &[(&str, u16, &str)]) {
         match takes.iter().find(|(from, ..)| *from == state) {
             Some((_, expected, to)) => {
                 assert_eq!(status, *expected, "{action} of {state}: {answer:#}");
-                assert_eq!(answer["state"], *to, "{action} of {state}: {answer:#}");
+                let seen = answer["state"].as_str().unwrap();
+                // What goes again may have begun, or ended, before the answer was written.
+                let went = *to == "queued" && matches!(seen, "sending" | "done");
+                assert!(seen == *to || went, "{action} of {state}: {answer:#}");
                 let actions = answer["actions"].as_array().unwrap();
                 let last = actions.last().unwrap();
                 assert!(last["what"].as_str().unwrap().starts_with(action));

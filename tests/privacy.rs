@@ -145,3 +145,35 @@ async fn lost_and_late_answers_are_told_without_what_was_sent() {
     }
     house.stop();
 }
+
+#[tokio::test]
+async fn a_log_in_json_is_one_object_a_line_with_its_facts_as_fields() {
+    let mut house = House::without_relay(None, "").await;
+    let config = house
+        .config()
+        .replace("[log]\n", "[log]\nformat = \"json\"\n");
+    house.set_config(config);
+    house.start();
+    let refuse = json!([{"call": SEND, "do": "code", "when": "before", "count": 1, "http": 400, "code": 230_002}]);
+    house.faults(refuse).await;
+    let job = house.post(message(json!({}))).await;
+    house.settled(&id(&job)).await;
+    house.stop();
+    let log = house.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &lines {
+        let said = ["timestamp", "level", "target", "message"];
+        assert!(said.iter().all(|name| line[name].is_string()), "{line}");
+    }
+    let failed = lines
+        .iter()
+        .find(|line| line["message"] == "failed")
+        .unwrap();
+    assert_eq!(
+        (&failed["id"], &failed["code"]),
+        (&job["id"], &json!(230_002))
+    );
+}

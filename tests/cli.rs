@@ -305,8 +305,44 @@ async fn a_list_is_a_table_for_people_and_untouched_for_programs() {
         ended.out
     );
     assert!(ended.err.contains("--cursor c2"), "{}", ended.err);
-    let ended = run(vec![(200, page.clone())], &["jobs", "list", "--json"], "").await;
+    let words = ["jobs", "list", "--limit", "2", "--json"];
+    let ended = run(vec![(200, page.clone())], &words, "").await;
     assert_eq!(ended.out, format!("{page}\n"));
+}
+
+#[tokio::test]
+async fn a_list_goes_on_behind_an_empty_page_until_it_has_enough_or_there_is_no_more() {
+    let page = |jobs: usize, next: Value| {
+        let jobs = vec![job("done"); jobs];
+        (200, json!({"jobs": jobs, "next_cursor": next}))
+    };
+    let words = ["jobs", "list", "--state", "done", "--limit", "3"];
+    let answers = || vec![page(0, json!("c1")), page(1, json!("c2"))];
+
+    let enough = [answers(), vec![page(2, json!("c3"))]].concat();
+    let ended = run(enough.clone(), &words, "").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(
+        ended.lines(),
+        [
+            "GET /v1/jobs?state=done&limit=3",
+            "GET /v1/jobs?state=done&limit=3&cursor=c1",
+            "GET /v1/jobs?state=done&limit=2&cursor=c2",
+        ]
+    );
+    assert_eq!(ended.out.lines().count(), 4, "{}", ended.out);
+    assert_eq!(ended.err, "more: --cursor c3\n", "no progress in a pipe");
+
+    let json_words = [&words[..], &["--json"]].concat();
+    let ended = run(enough, &json_words, "").await;
+    let whole: Value = serde_json::from_str(&ended.out).expect("one page");
+    let jobs = vec![job("done"); 3];
+    assert_eq!(whole, json!({"jobs": jobs, "next_cursor": "c3"}));
+
+    let no_more = [answers(), vec![page(0, Value::Null)]].concat();
+    let ended = run(no_more, &words, "").await;
+    assert_eq!((ended.seen.len(), ended.err.as_str()), (3, ""));
+    assert_eq!(ended.out.lines().count(), 2, "{}", ended.out);
 }
 
 #[tokio::test]

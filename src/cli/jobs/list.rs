@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::filter::Filter;
 use crate::cli::exit::{Ended, Exit};
 use crate::cli::out;
 use crate::cli::relay::Remote;
+
+/// Pages that one list asks for at most: ten million rows are behind them.
+const LOOKS_MAX: u32 = 1000;
 
 /// List jobs, the newest first
 #[derive(Debug, clap::Args)]
@@ -26,27 +29,45 @@ pub(in crate::cli) struct List {
 }
 
 impl List {
-    /// Prints one page.
+    /// Prints what was found. A page that came short because the relay has looked at enough rows for
+    /// one answer is not the end: it asks on from there.
     pub(super) async fn run(self) -> Ended {
         let relay = self.remote.relay()?;
-        let mut query = self.filter.query()?;
-        query.push(("limit".to_owned(), self.limit.to_string()));
-        query.extend(self.cursor.map(|cursor| ("cursor".to_owned(), cursor)));
-        let answer = relay.get(&["jobs"], query, Duration::ZERO).await?;
+        let chosen = self.filter.query()?;
+        let mut cursor = self.cursor;
+        let mut found = Vec::new();
+        let mut looks = 0;
+        let body = loop {
+            let mut query = chosen.clone();
+            let more = usize::from(self.limit) - found.len();
+            query.push(("limit".to_owned(), more.to_string()));
+            query.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
+            let mut answer = relay.get(&["jobs"], query, Duration::ZERO).await?;
+            if let Value::Array(jobs) = answer.json["jobs"].take() {
+                found.extend(jobs);
+            }
+            cursor = answer.json["next_cursor"].as_str().map(str::to_owned);
+            looks += 1;
+            if cursor.is_none() || found.len() >= usize::from(self.limit) || looks == LOOKS_MAX {
+                break answer.body;
+            }
+            out::progress(&format!("{} found, looking further back", found.len()));
+        };
+        out::progress("");
         if self.remote.json {
-            out::json(&answer.body)?;
+            match looks {
+                1 => out::json(&body)?,
+                _ => out::json(&json!({"jobs": found, "next_cursor": cursor}).to_string())?,
+            }
             return Ok(Exit::Fine);
         }
-        let jobs = answer.json["jobs"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
-        if jobs.is_empty() {
+        if found.is_empty() {
             out::complain("no jobs");
         } else {
             let headers = ["ID", "KIND", "TO", "STATE", "CREATED", "TRIED", "WHY"];
-            out::table(&headers, jobs.iter().map(row).collect())?;
+            out::table(&headers, found.iter().map(row).collect())?;
         }
-        if let Some(cursor) = answer.json["next_cursor"].as_str() {
+        if let Some(cursor) = cursor {
             out::complain(&format!("more: --cursor {cursor}"));
         }
         Ok(Exit::Fine)

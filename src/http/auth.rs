@@ -83,12 +83,6 @@ impl Caller {
         self.0.as_ref()?.apps.as_deref()
     }
 
-    /// How long its requests wait, if they do not say; milliseconds.
-    pub(super) fn wait_ms(&self) -> i64 {
-        let wait = self.0.as_ref().and_then(|client| client.wait);
-        wait.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(0))
-    }
-
     /// What is known of this producer when a request is read.
     pub(super) fn door(&self, apps: &[String], now_ms: i64) -> Door {
         let client = self.0.as_ref();

@@ -104,7 +104,7 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     caller.need(Scope::Enqueue)?;
     let mut words = Words::of(request.uri())?;
-    let wait = words.wait(caller.wait_ms());
+    let wait = words.wait(0);
     words.finish()?;
     let (head, body) = request.into_parts();
     let key = idempotency_key(&head.headers)?;

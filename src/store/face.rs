@@ -125,6 +125,8 @@ pub struct Filter {
     pub kinds: Vec<String>,
     /// This app.
     pub app: Option<String>,
+    /// One of these apps, whichever is asked for: nobody sees more than is theirs.
+    pub apps: Option<Vec<String>>,
     /// This lane.
     pub lane: Option<String>,
     /// This client.

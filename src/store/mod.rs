@@ -13,6 +13,7 @@ mod day;
 mod dependents;
 mod events;
 mod face;
+mod find;
 mod finish;
 mod heads;
 mod insert;

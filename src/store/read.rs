@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row};
 
 use crate::clock::parse_rfc3339;
 use crate::job::{
@@ -12,10 +12,7 @@ use crate::job::{
     WaitingFor,
 };
 use crate::store::insert::ALONE;
-use crate::store::{Filter, Name, Page, Store, pause, reads};
-
-/// Rows a filtered list looks at before it hands out a cursor.
-pub(super) const ROWS_LOOKED_AT: i64 = 10_000;
+use crate::store::{Filter, Name, Page, Store, find, pause, reads};
 
 /// Rows read at once: one holds some kilobytes while it is read, whatever is in it.
 const ROWS_AT_ONCE: usize = 64;
@@ -84,15 +81,8 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     let mut snapshot = store.shared.readers.begin().await?;
     let conn = &mut *snapshot;
     let limit = i64::from(filter.limit.clamp(1, 200));
-    let wanted = wanted(&mut *conn, filter).await?;
-    let rows = sqlx::query(AssertSqlSafe(LIST))
-        .bind(wanted)
-        .bind(filter.cursor.unwrap_or(i64::MAX))
-        .bind(ROWS_LOOKED_AT)
-        .bind(limit)
-        .fetch_all(&mut *conn)
-        .await?;
-    let looked_at = looked_at(&mut *conn, filter).await?;
+    let rows = find::rows(&mut *conn, "job.*", filter, limit).await?;
+    let looked_at = find::looked_at(&mut *conn, filter).await?;
     let mut jobs = Vec::with_capacity(rows.len());
     fill(store, &mut *conn, &rows, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
@@ -102,72 +92,6 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     };
     Ok(Page { jobs, next_cursor })
 }
-
-/// A filter as the conditions read it. Every condition is always there and a null turns it off: one
-/// statement, prepared once. The inner select bounds what is looked at; its last seq is where the
-/// next page goes on.
-pub(super) async fn wanted(
-    conn: &mut SqliteConnection,
-    filter: &Filter,
-) -> Result<String, sqlx::Error> {
-    let app = match &filter.app {
-        None => None,
-        Some(app) => Some(
-            sqlx::query_scalar::<_, i64>("select id from app where name = ?1")
-                .bind(app)
-                .fetch_optional(&mut *conn)
-                .await?
-                .unwrap_or(-1),
-        ),
-    };
-    let wanted = json!({
-        "states": filter.states, "kinds": filter.kinds, "app": app, "lane": filter.lane, "client": filter.client,
-        "to": filter.to, "key": filter.key, "message_id": filter.message_id, "code": filter.code,
-        "labels": filter.labels, "since": filter.since_ms, "until": filter.until_ms,
-    });
-    Ok(wanted.to_string())
-}
-
-/// The last row that a list looks at, if there are more behind it.
-pub(super) async fn looked_at(
-    conn: &mut SqliteConnection,
-    filter: &Filter,
-) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("select seq from job where seq < ?1 order by seq desc limit 1 offset ?2")
-        .bind(filter.cursor.unwrap_or(i64::MAX))
-        .bind(ROWS_LOOKED_AT - 1)
-        .fetch_optional(&mut *conn)
-        .await
-}
-
-/// `select … from` the jobs of a filter, newest first: its words, the cursor, rows looked at, rows wanted.
-macro_rules! matching {
-    ($columns:literal) => {
-        concat!("select ", $columns, "
-      from (select seq as looked_at from job where seq < ?2 order by seq desc limit ?3) window
-      join job on job.seq = window.looked_at
-     where own = 0
-       and (json_array_length(?1 -> 'states') = 0 or state in (select value from json_each(?1 -> 'states')))
-       and (json_array_length(?1 -> 'kinds') = 0 or kind in (select value from json_each(?1 -> 'kinds')))
-       and (?1 ->> 'app' is null or app = ?1 ->> 'app')
-       and (?1 ->> 'lane' is null or lane = ?1 ->> 'lane')
-       and (?1 ->> 'client' is null or client = ?1 ->> 'client')
-       and (?1 ->> 'to' is null or receiver = ?1 ->> 'to' or message = ?1 ->> 'to')
-       and (?1 ->> 'key' is null or key = ?1 ->> 'key')
-       and (?1 ->> 'message_id' is null or message_id = ?1 ->> 'message_id')
-       and (?1 ->> 'code' is null or error ->> 'code' = ?1 ->> 'code')
-       and (?1 ->> 'since' is null or created_ms >= ?1 ->> 'since')
-       and (?1 ->> 'until' is null or created_ms < ?1 ->> 'until')
-       and not exists (select 1 from json_each(?1 -> 'labels') wanted
-                        where not exists (select 1 from json_each(job.labels) has
-                                           where has.key = wanted.value ->> 0 and has.value = wanted.value ->> 1))
-     order by seq desc
-     limit ?4")
-    };
-}
-pub(super) use matching;
-
-const LIST: &str = matching!("job.*");
 
 /// A row with everything that stands elsewhere. `None`: of a kind that this binary does not know.
 async fn full(

@@ -9,14 +9,14 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row};
 
 use crate::job::{
     AppId, Job, JobId, Kind, Makes, NoticeJob, Priority, Reader, ReadsRecord, State, Time, tracked,
 };
+use crate::store::find::{self, ROWS_LOOKED_AT};
 use crate::store::insert::{self, NewRow};
-use crate::store::read::{self, ROWS_LOOKED_AT, matching};
 use crate::store::writer::Tx;
 use crate::store::{Asking, Filter, Finish, Notice, Store, mark};
 
@@ -419,23 +419,17 @@ impl Read {
     }
 }
 
-const NOTICE: &str = matching!("job.seq, id, kind, state, receiver, recalled_ms, readers");
+/// What a notice tells of a job.
+const NOTICE: &str = "job.seq, id, kind, state, receiver, recalled_ms, readers";
 
 pub(super) async fn notice(store: &Store, filter: &Filter) -> Result<Notice, sqlx::Error> {
     let mut snapshot = store.shared.readers.begin().await?;
     let conn = &mut *snapshot;
     let limit = i64::from(filter.limit).min(ROWS_LOOKED_AT);
-    let wanted = read::wanted(&mut *conn, filter).await?;
-    let rows = sqlx::query(AssertSqlSafe(NOTICE))
-        .bind(wanted)
-        .bind(filter.cursor.unwrap_or(i64::MAX))
-        .bind(ROWS_LOOKED_AT)
-        .bind(limit)
-        .fetch_all(&mut *conn)
-        .await?;
+    let rows = find::rows(&mut *conn, NOTICE, filter, limit).await?;
     let next_cursor = match rows.len() as i64 == limit {
         true => rows.last().map(|row| row.get("seq")),
-        false => read::looked_at(&mut *conn, filter).await?,
+        false => find::looked_at(&mut *conn, filter).await?,
     };
     let read: Vec<Read> = rows.iter().filter_map(Read::of).collect();
     let mut records = records(&mut *conn, &read).await?;

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 use crate::config::{Client, Scope};
 use crate::http::problem::Problem;
 use crate::job::{Door, Job, Priority};
+use crate::store::Filter;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -61,14 +62,9 @@ impl Caller {
         }
     }
 
-    /// Refuses to do something to a job of others, or of an app that is not this client's.
+    /// Refuses to do something to a job of others.
     pub(super) fn need_job(&self, job: &Job) -> Result<(), Problem> {
         let Some(client) = &self.0 else { return Ok(()) };
-        let apps = client.apps.as_ref();
-        if apps.is_some_and(|apps| !apps.contains(&job.app)) {
-            let detail = format!("client {:?} may not use app {:?}", client.name, job.app);
-            return Err(Problem::forbidden(detail));
-        }
         if self.may(Scope::Operate) || job.client == client.name {
             return Ok(());
         }
@@ -81,6 +77,17 @@ impl Caller {
     /// The apps that it may use; `None`: all.
     pub(super) fn apps(&self) -> Option<&[String]> {
         self.0.as_ref()?.apps.as_deref()
+    }
+
+    /// Is that app, and all that belongs to it, there for this client?
+    pub(super) fn sees(&self, app: &String) -> bool {
+        self.apps().is_none_or(|apps| apps.contains(app))
+    }
+
+    /// The filter, of what this client sees.
+    pub(super) fn within(&self, filter: Filter) -> Filter {
+        let apps = self.apps().map(<[String]>::to_vec);
+        Filter { apps, ..filter }
     }
 
     /// What is known of this producer when a request is read.

@@ -140,7 +140,7 @@ impl Relay {
         act: &Act,
         states: &[JobState],
     ) -> Result<Response, Problem> {
-        let mut filter = asked.filter;
+        let mut filter = caller.within(asked.filter);
         filter.limit = PAGE;
         let mut count = 0;
         loop {

@@ -62,13 +62,14 @@ struct Progress {
 )]
 pub(super) async fn one(
     State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let wait = words.wait(0);
     words.finish()?;
-    let job = relay.job(&id).await?;
+    let job = relay.job(&caller, &id).await?;
     if wait.ms == 0 {
         return Ok(Json(job).into_response());
     }
@@ -85,10 +86,15 @@ pub(super) async fn one(
     params(Filtering, Paging),
     responses((status = 200, description = "A page, without the jobs' `args`.", body = Listed), Asking),
 )]
-pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let filter = words.filter(relay.state.clock.wall_ms());
     words.finish()?;
+    let filter = caller.within(filter);
     let page = relay.state.store.list(&filter).await?;
     let next = page.next_cursor.map(|cursor| cursor.to_string());
     let listed = Listed {
@@ -108,13 +114,14 @@ pub(super) async fn list(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Re
 )]
 pub(super) async fn progress(
     State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let fresh = words.fresh();
     words.finish()?;
-    let mut job = relay.job(&id).await?;
+    let mut job = relay.job(&caller, &id).await?;
     if job.kind != Kind::BatchSend {
         let detail = format!("{} is no batch, so it has no progress", job.id);
         return Err(Problem::conflict(detail));
@@ -256,21 +263,28 @@ pub(super) fn need_any(caller: &Caller) -> Result<(), Problem> {
 }
 
 impl Relay {
-    /// The job that is called `id` in a path.
-    pub(super) async fn job(&self, id: &str) -> Result<Job, Problem> {
+    /// The job that is called `id` in a path. One of an app that is not the caller's is answered as
+    /// one that is not there.
+    pub(super) async fn job(&self, caller: &Caller, id: &str) -> Result<Job, Problem> {
         let name: Name = id.parse().map_err(|()| {
             Problem::no_such_job("a job is called job_ and 32 hex digits, om_… or bm-…")
         })?;
-        self.job_named(&name).await
+        let job = self.state.store.job(&name).await?;
+        job.filter(|job| caller.sees(&job.app))
+            .ok_or_else(|| self.nobody(&name))
     }
 
     pub(super) async fn job_named(&self, name: &Name) -> Result<Job, Problem> {
         let job = self.state.store.job(name).await?;
-        job.ok_or_else(|| match name {
+        job.ok_or_else(|| self.nobody(name))
+    }
+
+    fn nobody(&self, name: &Name) -> Problem {
+        match name {
             Name::Job(id) => self.unknown(self.state.store.may_be_purged(*id)),
             Name::Message(_) => Problem::no_such_job("no job that is kept made this message"),
             Name::Batch(_) => Problem::no_such_job("no job that is kept made this batch"),
-        })
+        }
     }
 
     fn unknown(&self, purged: bool) -> Problem {
@@ -282,7 +296,7 @@ impl Relay {
 
     /// Does `act` and answers the job as it is then.
     async fn act(&self, caller: &Caller, id: &str, act: Act) -> Result<Response, Problem> {
-        let job = self.job(id).await?;
+        let job = self.job(caller, id).await?;
         caller.need_job(&job)?;
         let acted = self.state.store.act(job.id, act, caller.by()).await;
         let acted = acted.map_err(|error| match error {

@@ -7,15 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::http::Relay;
+use crate::http::auth::Caller;
 use crate::http::jobs::FRESH;
 use crate::http::openapi::{self, Contested, OfJob};
 use crate::http::params::{Filtering, Fresh, Id, Summing};
@@ -41,13 +42,14 @@ const FRESH_MAX: usize = 1000;
 )]
 pub(super) async fn one(
     State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let fresh = words.fresh();
     words.finish()?;
-    let mut job = relay.job(&id).await?;
+    let mut job = relay.job(&caller, &id).await?;
     let batch = match job.kind.makes() {
         Makes::Message => false,
         Makes::Batch => true,
@@ -90,12 +92,16 @@ pub(super) async fn one(
     params(Filtering, Summing, Fresh),
     responses((status = 200, description = "The sums, and who is known by name.", body = Sums), openapi::Asking),
 )]
-pub(super) async fn notice(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn notice(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let fresh = words.fresh();
     let chooses = words.chooses();
     let limited = words.has("limit");
-    let mut filter = words.filter(relay.state.clock.wall_ms());
+    let mut filter = caller.within(words.filter(relay.state.clock.wall_ms()));
     words.finish()?;
     if !chooses {
         let detail = "names no notice: give a filter, such as label.notice=canteen";

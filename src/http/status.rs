@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::Relay;
+use crate::http::auth::Caller;
 use crate::http::openapi::{Always, Asking, Closing, Guarded};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
@@ -92,9 +93,16 @@ pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
     summary = "The queue, in numbers",
     responses((status = 200, description = "The queue.", body = Told), Asking),
 )]
-pub(super) async fn status(State(relay): State<Arc<Relay>>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn status(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     Words::of(&uri)?.finish()?;
-    let status = relay.state.store.status().await?;
+    let mut status = relay.state.store.status().await?;
+    // The room in the queue is everybody's; the rest is told to whom it belongs.
+    status.apps.retain(|one| caller.sees(&one.app));
+    status.lanes.retain(|one| caller.sees(&one.app));
     Ok(Json(queue(&status, relay.state.clock.wall_ms())).into_response())
 }
 

@@ -70,15 +70,25 @@ async fn a_wrong_secret_at_night_is_mended_by_the_right_one_and_a_reload() {
     }
     // A probe has just gone: by itself the next one would go in minutes.
     let probed = |status: &Value| {
-        let probe = &status["apps"][0]["paused"][0]["next_probe"];
-        stopped(status) && ms(probe) - ms(&status["now"]) > 200_000
+        let app = &status["apps"][0];
+        let probe = &app["paused"][0]["next_probe"];
+        stopped(status) && app["jobs"]["queued"] == 20 && ms(probe) - ms(&status["now"]) > 200_000
     };
     let night = house.until("/v1/status", probed).await;
-    assert_eq!(night["apps"][0]["jobs"]["queued"], 20, "{night:#}");
     assert_eq!(night["apps"][0]["dead_letters"], 0, "{night:#}");
     let waiting = house.job(&ids[19]).await;
     assert_eq!(waiting["waiting_for"], "app", "{waiting:#}");
     assert!(house.effects("message").await.is_empty());
+    let (_, metrics) = house.request("GET", "/metrics", None).await;
+    let metrics = metrics.as_str().unwrap();
+    let paused = |line: &&str| line.starts_with("feishu_relay_paused_seconds{app=\"ops\"");
+    let paused = metrics.lines().find(paused).expect(metrics);
+    let seconds: f64 = paused.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(seconds > 3000.0, "{paused}");
+    assert!(
+        metrics.contains("feishu_relay_jobs{app=\"ops\",state=\"queued\"} 20"),
+        "{metrics}"
+    );
 
     write_secret(&house, "sandbox-secret");
     let heard = house.reload();

@@ -170,8 +170,8 @@ async fn check_action(action: &str, body: Value, takes: &[(&str, u16, &str)]) {
                 let last = actions.last().unwrap();
                 assert!(last["what"].as_str().unwrap().starts_with(action));
                 // What goes again is let go, so that it takes neither the lane nor the fault of the next;
-                // the expired one still waits for the message that it names.
-                if *to == "queued" && state != "expired" {
+                // the expired one still waits for the message that it names, the canceled one for its time.
+                if *to == "queued" && !matches!(state, "expired" | "canceled") {
                     house.settled(&id).await;
                 }
             }
@@ -485,5 +485,22 @@ async fn a_message_that_feishu_is_still_sending_is_waited_for() {
     let job = house.settled(&id).await;
     assert_eq!(job["state"], "done", "{job:#}");
     assert_eq!(outcomes(&job), ["unknown", "unknown", "done"]);
+    assert_eq!(house.effects("message").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancel_taken_back_leaves_the_schedule_as_it_was() {
+    let mut house = House::new().await;
+    let id = post(&house, message(json!({"delay": "1h"}))).await;
+    let before = house.job(&id).await;
+    acted(&house, &id, "cancel", Value::Null).await;
+    let (status, job) = acted(&house, &id, "retry", Value::Null).await;
+    assert_eq!((status, &job["state"]), (202, &json!("queued")), "{job:#}");
+    assert_eq!(job["waiting_for"], "schedule", "{job:#}");
+    assert_eq!(job["run_at"], before["run_at"]);
+    pass(&mut house, MINUTE).await;
+    assert!(house.effects("message").await.is_empty());
+    pass(&mut house, HOUR).await;
+    assert_eq!(house.settled(&id).await["state"], "done");
     assert_eq!(house.effects("message").await.len(), 1);
 }

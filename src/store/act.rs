@@ -262,12 +262,14 @@ async fn requeue(
         sqlx::query("update part set state = 'queued', error = null where job = ?1 and state in ('in_doubt', 'failed', 'canceled', 'expired')").bind(subject.seq).execute(&mut *tx.conn).await?;
     }
     let moment = tx.moment();
+    // What was never tried keeps its schedule: taking a cancel back is no order to begin now.
     let row = sqlx::query(
         "update job set state = 'queued', finished_ms = null, settle_seq = null, error = null, rank = priority, verify = 0, wish = null,
-                        stands = case when blocked = 0 then 1 else 0 end,
-                        run_ms = case when blocked = 0 then ?3 else run_ms end,
+                        stands = case when blocked = 0 and (attempt > 0 or run_ms <= ?3) then 1 else 0 end,
+                        run_ms = case when blocked > 0 then run_ms when attempt > 0 then ?3 else max(run_ms, ?3) end,
                         expires_ms = coalesce(?4, expires_ms),
-                        deadline_ms = case when blocked = 0 then coalesce(?4, expires_ms, ?3 + ?5) else coalesce(?4, expires_ms) end,
+                        deadline_ms = case when blocked > 0 then coalesce(?4, expires_ms)
+                                           else coalesce(?4, expires_ms, case when attempt > 0 then ?3 else max(run_ms, ?3) end + ?5) end,
                         tries = 0, unsent = 0, unclear = 0, token = 0,
                         resent = case when ?6 then 1 else resent end,
                         recalled_ms = null,

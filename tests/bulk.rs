@@ -5,6 +5,7 @@ mod support;
 use feishu_sandbox::DEFAULT_USERS;
 use serde_json::{Value, json};
 use support::House;
+use support::jobs::{HOUR, message, post};
 
 async fn posted(house: &House, team: &str, count: usize) {
     let job = |n: usize| {
@@ -16,41 +17,43 @@ async fn posted(house: &House, team: &str, count: usize) {
 
 async fn count_of(house: &House, filter: &str) -> usize {
     let (_, list) = house
-        .request("GET", &format!("/v1/jobs?limit=200&{filter}"), None)
+        .request("GET", &format!("/v1/jobs?{filter}&limit=200"), None)
         .await;
     list["jobs"].as_array().map_or(0, Vec::len)
 }
 
+async fn bulk(house: &House, what: &str) -> (u16, Value) {
+    let path = format!("/v1/jobs/{what}");
+    house.request("POST", &path, None).await
+}
+
 #[tokio::test]
 async fn what_a_filter_names_is_canceled_retried_and_counted_and_nothing_else() {
-    let house = House::new().await;
+    let mut house = House::new().await;
     posted(&house, "db", 250).await;
     posted(&house, "web", 3).await;
-    let bulk = async |what: &str| {
-        house
-            .request("POST", &format!("/v1/jobs/{what}"), None)
-            .await
-    };
 
-    let would = bulk("cancel?state=queued&label.team=db&dry_run=true").await;
+    let would = bulk(&house, "cancel?state=queued&label.team=db&dry_run=true").await;
     assert_eq!(would, (200, json!({"count": 250, "dry_run": true})));
     assert_eq!(count_of(&house, "state=canceled").await, 0);
-    let did = bulk("cancel?state=queued&label.team=db").await;
+    let did = bulk(&house, "cancel?state=queued&label.team=db").await;
     assert_eq!(did, (200, json!({"count": 250, "dry_run": false})));
     assert_eq!(count_of(&house, "state=canceled&label.team=web").await, 0);
     assert_eq!(count_of(&house, "state=queued&label.team=web").await, 3);
     // What is canceled cannot be canceled again: nobody is counted twice.
-    assert_eq!(bulk("cancel?label.team=db").await.1["count"], 0);
+    assert_eq!(bulk(&house, "cancel?label.team=db").await.1["count"], 0);
     assert_eq!(
-        bulk("retry?state=canceled&label.team=db").await.1["count"],
+        bulk(&house, "retry?state=canceled&label.team=db").await.1["count"],
         250
     );
+    assert_eq!(count_of(&house, "state=queued&label.team=db").await, 200);
+    assert_eq!(bulk(&house, "recall?label.team=web").await.1["count"], 3);
+    house.advance(HOUR).await;
     house
         .until("/v1/status", |status| {
             status["apps"][0]["jobs"]["done"] == 250
         })
         .await;
-    assert_eq!(bulk("recall?label.team=web").await.1["count"], 3);
 }
 
 #[tokio::test]
@@ -72,4 +75,21 @@ async fn a_bulk_act_without_a_filter_is_refused() {
         (422, &Value::from("?stat"))
     );
     assert_eq!(count_of(&house, "state=queued").await, 2);
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_what_the_act_would_take() {
+    let house = House::new().await;
+    let job = message(
+        json!({"labels": {"notice": "n"}, "then": [{"kind": "pin", "labels": {"notice": "n"}}]}),
+    );
+    let id = post(&house, job).await;
+    house.settled(&id).await;
+    let later = message(json!({"labels": {"notice": "n"}, "delay": "1h"}));
+    post(&house, later).await;
+    for dry_run in [true, false] {
+        let path = format!("/v1/jobs/recall?label.notice=n&dry_run={dry_run}");
+        let told = house.request("POST", &path, None).await;
+        assert_eq!(told, (200, json!({"count": 2, "dry_run": dry_run})));
+    }
 }

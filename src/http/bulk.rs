@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::query::Words;
 use super::schema::{Nothing, Retry};
 use crate::config::Scope;
-use crate::job::{Flaw, Job, State as JobState};
+use crate::job::{Flaw, Job, Makes, State as JobState};
 use crate::store::{Act, ActError, Filter};
 
 /// Jobs in one page; their acts share commits.
@@ -145,7 +145,9 @@ impl Relay {
         let mut count = 0;
         loop {
             let page = self.state.store.list(&filter).await?;
-            let fits = |job: &&Job| states.contains(&job.state) && caller.need_job(job).is_ok();
+            let fits = |job: &&Job| {
+                states.contains(&job.state) && takes(act, job) && caller.need_job(job).is_ok()
+            };
             let fit: Vec<&Job> = page.jobs.iter().filter(fits).collect();
             count += match asked.dry_run {
                 true => fit.len(),
@@ -175,4 +177,10 @@ impl Relay {
         }
         Ok(count)
     }
+}
+
+/// Would the act say no whatever the state? What was made by a pin or a buzz cannot be taken back.
+fn takes(act: &Act, job: &Job) -> bool {
+    let makes = matches!(job.kind.makes(), Makes::Message | Makes::Batch);
+    *act != Act::Recall || job.state == JobState::Queued || makes
 }

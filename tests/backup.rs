@@ -296,6 +296,14 @@ async fn a_moved_database_goes_on_without_a_doubt_and_is_closed_here() {
     let refused = run(&house, &["serve"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(said(&refused).contains("moved away"), "{}", said(&refused));
+    let other = house.dir.path().join("other");
+    for more in [&[][..], &["--move"]] {
+        let words = [&["backup", other.to_str().unwrap()], more].concat();
+        let refused = run(&house, &words);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(said(&refused).contains("moved away"), "{}", said(&refused));
+        assert!(!other.exists());
+    }
     house.advance(2 * HOUR).await;
     let counts = put_back(&house, &folder);
     assert_eq!(

@@ -142,16 +142,17 @@ pub async fn back_up(
         .await
         .map_err(of(database))?;
     let schema = schema(&mut reader, database).await?;
+    not_moved(&mut reader, database).await?;
     let taken = one_moment(&mut reader, database, &draft.path, clock, &mut tell).await?;
     reader.close().await.map_err(of(database))?;
-    let stamp = Stamp {
+    let mut stamp = Stamp {
         taken_at: rfc3339(taken.wall_ms),
         taken_ms: taken.wall_ms,
         boot_ms: taken.boot_ms,
         boot_id: taken.boot_id.to_string(),
         relay: env!("CARGO_PKG_VERSION").to_owned(),
         schema,
-        moved: moves,
+        moved: false,
     };
     write_stamp(&draft.path, &stamp).await?;
     let copy = draft.path.join(DATABASE);
@@ -162,13 +163,32 @@ pub async fn back_up(
         uploads: count(&draft.path.join(UPLOADS))?,
     };
     sync(&draft.path)?;
-    if moves {
-        close_for_good(database, &stamp).await?;
-        // From here on the copy is all there is: it stays whatever its name becomes.
-        draft.whole = true;
-    }
     draft.name(folder)?;
+    if moves {
+        // In this order a crash leaves at worst an ordinary backup, never a copy that nobody can find.
+        close_for_good(database, &stamp).await?;
+        stamp.moved = true;
+        write_stamp(folder, &stamp).await?;
+        sync(&folder.join(DATABASE))?;
+        sync(folder)?;
+    }
     Ok(copied)
+}
+
+/// A database that was closed for good holds no jobs that may be sent: a copy of it would never start.
+async fn not_moved(reader: &mut SqliteConnection, database: &Path) -> Result<(), CopyError> {
+    let moved: Option<String> = sqlx::query_scalar("select value from meta where name = ?1")
+        .bind(open::MOVED)
+        .fetch_optional(reader)
+        .await
+        .map_err(of(database))?;
+    match moved {
+        None => Ok(()),
+        Some(at) => Err(CopyError::wrong(format!(
+            "{} was moved away at {at} (`backup --move`): its jobs are in that copy",
+            database.display()
+        ))),
+    }
 }
 
 /// The version of the file's schema, when it is a database of ours that this program knows.
@@ -351,13 +371,7 @@ impl Draft {
 
     /// It is whole: it gets the name that was asked for.
     fn name(&mut self, folder: &Path) -> Result<(), CopyError> {
-        fs::rename(&self.path, folder).map_err(|error| {
-            let stays = match self.whole {
-                true => format!("; the copy is whole, at {}", self.path.display()),
-                false => String::new(),
-            };
-            CopyError::Failed(format!("{}: {error}{stays}", folder.display()))
-        })?;
+        fs::rename(&self.path, folder).map_err(at(folder))?;
         self.whole = true;
         sync(&parent(folder))
     }

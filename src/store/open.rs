@@ -178,19 +178,23 @@ async fn check_version(path: &Path, writer: &mut SqliteConnection) -> Result<(),
     Ok(())
 }
 
-/// One daemon per database: the lock goes with the process, however it ends.
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+/// Whoever works on the database holds this file.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// One daemon per database: the lock goes with the process, however it ends.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let name = lock_path(path);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .open(&name)
-        .map_err(|error| {
-            StoreError::Unusable(format!("{}: {error}", Path::new(&name).display()))
-        })?;
+        .map_err(|error| StoreError::Unusable(format!("{}: {error}", name.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(

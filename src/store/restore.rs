@@ -122,6 +122,7 @@ pub async fn restore(folder: &Path, database: &Path, clock: &Clock) -> Result<Re
         backup::write_stamp(folder, &used).await?;
     }
     draft.name(database, &home)?;
+    give_to_owner(&open::lock_path(database), &home)?;
     Ok(restored)
 }
 
@@ -131,9 +132,7 @@ fn absent(database: &Path) -> Result<(), CopyError> {
         return Ok(());
     }
     // Asked of the lock only where there is one, so that a refusal makes no file.
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let running = File::open(&name).is_ok_and(|file| file.try_lock().is_err());
+    let running = File::open(open::lock_path(database)).is_ok_and(|file| file.try_lock().is_err());
     let path = database.display();
     Err(CopyError::wrong(match running {
         true => format!("a feishu-relay is running on {path}; nothing was restored"),

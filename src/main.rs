@@ -1,6 +1,7 @@
 //! The program: one crypto provider, one runtime, the command line.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use feishu_relay::cli;
 
@@ -8,6 +9,9 @@ use feishu_relay::cli;
 /// freed memory goes back to the system.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the end waits for what blocks a thread.
+const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // TLS takes the process's provider; a second one in the graph would make it refuse to choose.
@@ -24,7 +28,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(cli::run(sockets)),
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::run(sockets));
+            // What still reads a file that never answers must not hold up the end.
+            runtime.shutdown_timeout(LEFT_BEHIND_MAX);
+            code
+        }
         Err(error) => {
             cli::complain(&format!("cannot start: {error}"));
             ExitCode::FAILURE

@@ -181,6 +181,24 @@ async fn a_token_is_changed_without_a_gap() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    const CLIENT: &str = "[[clients]]\nname = \"am\"\n";
+    let mut house = House::with(None, &format!("{CLIENT}token = \"old\"\n")).await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .unix_socket(house.dir.path().join("relay.sock"))
+        .timeout(MINUTE)
+        .build();
+    let question = client.unwrap().get("http://localhost/v1/events");
+    let mut stream = question.bearer_auth("old").send().await.unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    change(&mut house, "\"old\"", "\"new\"");
+    house.reload();
+    post(&house, to(DEFAULT_USERS[0], "not for everybody")).await;
+    assert_eq!(stream.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn lower_limits_hold_at_once_and_higher_ones_let_go_at_once() {
     let mut house = House::with(None, "limits = { app_minute = 1000 }\n").await;
     all_done(&house, &[post(&house, message(json!({}))).await]).await;

@@ -7,6 +7,7 @@
 //! Not here: what asks for a reload (`cli`), what a config may say (`config`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tracing::Level;
@@ -17,6 +18,9 @@ use crate::dispatch::Dispatcher;
 use crate::http::HttpState;
 use crate::job::{AppId, Reach};
 use crate::store::Store;
+
+/// How long the config and the files that it names may take to be read; a stop waits for it.
+const READ_MAX: Duration = Duration::from_secs(10);
 
 /// What a reload changes, and the config that is in force.
 pub(super) struct Reloader {
@@ -128,7 +132,13 @@ impl Reloader {
 async fn read(running: &Config) -> Option<Config> {
     let file = running.file.clone();
     // Reads files of secrets too, which may lie on a slow disk.
-    let read = tokio::task::spawn_blocking(move || Config::load(Some(&file))).await;
+    let read = tokio::task::spawn_blocking(move || Config::load(Some(&file)));
+    let Ok(read) = tokio::time::timeout(READ_MAX, read).await else {
+        tracing::error!(
+            "not reloaded: the config, or a file that it names, cannot be read: nothing came for 10 s"
+        );
+        return None;
+    };
     match read {
         Ok(Ok(config)) => {
             for warning in &config.warnings {

@@ -79,6 +79,12 @@ impl Caller {
         self.0.as_ref()?.apps.as_deref()
     }
 
+    /// Do these clients hold the one that this is, as it was when it came?
+    pub(super) fn is_still_of(&self, clients: &[Arc<Client>]) -> bool {
+        let known = |one: &Arc<Client>| clients.iter().any(|client| client == one);
+        self.0.as_ref().is_none_or(known)
+    }
+
     /// Is that app, and all that belongs to it, there for this client?
     pub(super) fn sees(&self, app: &String) -> bool {
         self.apps().is_none_or(|apps| apps.contains(app))

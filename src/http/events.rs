@@ -82,6 +82,8 @@ pub(super) async fn events(
     let telling = Telling {
         events: events.await?,
         stop: relay.stop.clone(),
+        relay,
+        caller,
         opened: false,
         _place: place,
     };
@@ -125,6 +127,8 @@ fn heard(headers: &HeaderMap, asked: Option<String>) -> Result<Option<Heard>, Pr
 struct Telling {
     events: Events,
     stop: CancellationToken,
+    relay: Arc<Relay>,
+    caller: Caller,
     opened: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -136,6 +140,13 @@ impl Telling {
             let place = self.events.place();
             return Some(format!(": feishu-relay\nretry: {RETRY_MS}\nid: {place}\n\n").into());
         }
+        let piece = self.next().await?;
+        // A reload may have taken the client away, or changed what it may see, since it came.
+        let clients = self.relay.state.clients();
+        self.caller.is_still_of(&clients).then_some(piece)
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,

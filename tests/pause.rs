@@ -454,5 +454,8 @@ async fn the_commands_pause_and_resume_say_what_stands_still() {
     let (code, _, said) = run(&["pause", "--app", "nobody"]);
     assert!(code == Some(2) && said.contains("/app"), "{said}");
     let (code, told, _) = run(&["resume", "--all"]);
-    assert_eq!((code, told.as_str()), (Some(0), "nothing of it is paused"));
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "nothing of it is paused any more")
+    );
 }

@@ -96,7 +96,7 @@ async fn ask(remote: &Remote, verb: &str, body: Map<String, Value>) -> Ended {
         .as_array()
         .map_or(&[][..], |list| list)
     {
-        [] => out::line("nothing of it is paused")?,
+        [] => out::line("nothing of it is paused any more")?,
         paused => table(paused)?,
     }
     Ok(Exit::Fine)
@@ -121,7 +121,10 @@ fn row(pause: &Value) -> Vec<Cell> {
         Value::Null => out::text(&pause["api"]),
         kind => out::text(kind),
     };
-    let why = ["code", "reason"].map(|name| out::text(&pause[name]));
+    let [code, reason] = ["code", "reason"].map(|name| out::text(&pause[name]));
+    // Feishu's words begin with its code.
+    let told = reason.split(' ').next() == Some(code.as_str());
+    let why = [if told { String::new() } else { code }, reason];
     let why: Vec<String> = why.into_iter().filter(|part| !part.is_empty()).collect();
     vec![
         every(out::text(&pause["app"])),

@@ -37,7 +37,7 @@ pub enum CopyError {
     /// What was asked cannot be done as things stand; nothing was touched.
     #[error("{0}")]
     Wrong(String),
-    /// It broke off; what it had begun was taken away again.
+    /// It broke off; what was not whole was taken away again.
     #[error("{0}")]
     Failed(String),
 }
@@ -111,7 +111,8 @@ pub struct Copied {
 ///
 /// # Errors
 /// `Wrong`: there is no such database, the folder is there, or (for a move) a relay is running.
-/// `Failed`: it broke off, and nothing stayed behind.
+/// `Failed`: it broke off, and nothing stayed behind; of a move that broke off at its very end, the folder stays,
+/// as an ordinary backup.
 pub async fn back_up(
     backup: &Backup<'_>,
     clock: &Clock,

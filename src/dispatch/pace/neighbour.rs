@@ -186,6 +186,20 @@ fn print(setting: Setting, tally: &Tally) {
     println!("{setting:?}: {refused:.2} % refused, {used:.1} % used; {tally:?}");
 }
 
+/// The mean over some seeds, each of so many hours.
+fn mean(seeds: std::ops::RangeInclusive<u64>, setting: Setting) -> (f64, f64) {
+    let count = seeds.clone().count() as f64;
+    let tallies = seeds.map(|seed| beside(Setting { seed, ..setting }));
+    let sum = tallies.fold((0.0, 0.0), |sum, tally| {
+        print(setting, &tally);
+        (
+            sum.0 + tally.refused_percent(),
+            sum.1 + tally.used_percent(),
+        )
+    });
+    (sum.0 / count, sum.1 / count)
+}
+
 #[test]
 fn beside_a_neighbour_most_of_what_is_left_is_used_and_little_is_refused() {
     for (meeting, lanes, trip_ms, hours) in [
@@ -193,7 +207,7 @@ fn beside_a_neighbour_most_of_what_is_left_is_used_and_little_is_refused() {
         (Meeting::FirstCome, 5, 60, 24),
         (Meeting::Reserved, 5, 150, 6),
         (Meeting::FirstCome, 1, 150, 6),
-        (Meeting::FirstCome, 5, 2, 6),
+        (Meeting::FirstCome, 5, 5, 6),
     ] {
         let setting = Setting {
             seed: 4,
@@ -210,22 +224,33 @@ fn beside_a_neighbour_most_of_what_is_left_is_used_and_little_is_refused() {
     }
 }
 
-/// Of 2.5 places left a second, every other second has room for a third call and nobody says which:
-/// the whole number below is what can be had without being refused all the time.
+/// Of 2.5 places left a second, every other second has room for a third call and nobody says which. Where the
+/// neighbour keeps his places whatever we do, the whole number below is most of what can be had; where who comes first
+/// is served, we may try a little more. A long way there and back costs its part besides.
 #[test]
-fn a_neighbour_between_two_whole_numbers_costs_the_fraction_and_no_more_refusals() {
-    for meeting in [Meeting::Reserved, Meeting::FirstCome] {
+fn a_neighbour_between_two_whole_numbers_costs_part_of_the_fraction_and_no_more_refusals() {
+    for (meeting, lanes, trip_ms, least) in [
+        (Meeting::FirstCome, 5, 5, 85.0),
+        (Meeting::FirstCome, 5, 60, 84.0),
+        (Meeting::FirstCome, 1, 60, 84.0),
+        (Meeting::FirstCome, 1, 150, 79.0),
+        (Meeting::Reserved, 5, 5, 81.0),
+        (Meeting::Reserved, 1, 60, 79.0),
+        (Meeting::Reserved, 5, 150, 75.0),
+    ] {
         let setting = Setting {
-            seed: 4,
-            hours: 6,
+            seed: 0,
+            hours: 3,
             meeting,
             share: Share::Fraction,
-            lanes: 1,
-            trip_ms: 60,
+            lanes,
+            trip_ms,
         };
-        let tally = beside(setting);
-        print(setting, &tally);
-        let (refused, used) = (tally.refused_percent(), tally.used_percent());
-        assert!(refused < 1.5 && used >= 75.0, "{setting:?} {tally:?}");
+        let (refused, used) = mean(1..=3, setting);
+        println!("{setting:?}: mean {refused:.2} % refused, {used:.1} % used");
+        assert!(
+            refused < 1.5 && used >= least,
+            "{setting:?} {refused} {used}"
+        );
     }
 }

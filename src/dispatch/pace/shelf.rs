@@ -2,8 +2,9 @@
 //!
 //! A name nobody sends to has no window, so their number follows the last second's traffic. Two
 //! names of one chat (an `ou_` and the `oc_` it turned out to be) are brought together by `merge`.
-//! Each refusal of Feishu's takes one from what a name may have. After a quiet time one more is tried,
-//! and then one more every few seconds: who shares a group learns what is left of it with few refusals.
+//! A refusal of Feishu's takes one from what a name may have, unless the last one was a while ago. After a
+//! quiet time one more is tried, and then one more every few seconds: who shares a group learns what is left of
+//! it with few refusals.
 //! Not here: which names a call counts under (`pace`).
 
 use std::collections::HashMap;
@@ -15,12 +16,13 @@ use super::window::{Room, Window};
 /// Quiet time after which a learned rate is tried one higher: that costs a refusal if nothing changed.
 const RECOVERY_MS: i64 = 60_000;
 /// Once that try held, another one is made after so long: there is room again.
-const CLIMB_MS: i64 = 3_000;
+const CLIMB_MS: i64 = 5_000;
 /// Refusals closer together than this are one piece of news: the calls left together.
 const SAME_NEWS_MS: i64 = 1_000;
-/// Refusals closer together than this are in a row: the pause grows.
-const ROW_MS: i64 = 30_000;
-const _: () = assert!(SAME_NEWS_MS < CLIMB_MS && CLIMB_MS < ROW_MS && ROW_MS < RECOVERY_MS);
+/// What held for so long after a pause is worth a refusal: what is left lies between two whole numbers, and is
+/// nearly the upper one. Sooner, the refusals are in a row: one less, and the pause grows.
+const HELD_MS: i64 = 4_000;
+const _: () = assert!(SAME_NEWS_MS < HELD_MS && HELD_MS < CLIMB_MS && CLIMB_MS < RECOVERY_MS);
 /// A pause from a single refusal is never longer.
 const PAUSE_CAP_MS: i64 = 60_000;
 /// With fewer windows than this nobody looks for idle ones.
@@ -48,6 +50,8 @@ struct Rate {
     /// In a row.
     refusals: u32,
     since: i64,
+    /// The end of the pause after the last of them.
+    open_ms: i64,
 }
 
 /// All windows of one length, in rows (a tenant's chats, an app's people).
@@ -118,29 +122,35 @@ impl Shelf {
         }
     }
 
-    /// Feishu refused a call to `name`: it may have one less, and is closed until `until_ms`, longer
-    /// each time as long as refusals go on.
+    /// Feishu refused a call to `name`: it may have one less, unless what it has held since the last refusal, and
+    /// is closed until `until_ms`, longer each time as long as refusals go on.
     pub(super) fn limited(&mut self, row: usize, name: &str, cap: u32, until_ms: i64, now: i64) {
         let place = self.find_or_add(row, name);
         let seed = u64::from(place.0) ^ now.unsigned_abs();
         let slot = self.slot(place);
         let calls = slot.cap(cap, now);
-        let refusals = match slot.rate {
-            Some(rate) if rate.quiet_ms(now) < SAME_NEWS_MS => rate.refusals,
-            Some(rate) if rate.quiet_ms(now) < ROW_MS => rate.refusals.saturating_add(1),
-            Some(_) | None => 1,
+        let (refusals, held) = match slot.rate {
+            Some(rate) if rate.quiet_ms(now) < SAME_NEWS_MS => (rate.refusals, false),
+            Some(rate) if now.saturating_sub(rate.open_ms) < HELD_MS => {
+                (rate.refusals.saturating_add(1), false)
+            }
+            Some(rate) => (1, rate.quiet_ms(now) < RECOVERY_MS),
+            None => (1, false),
         };
-        // Of calls that left together each refused one was one too many.
-        let rate = Rate {
-            calls: calls.saturating_sub(1).max(1),
+        let wait_ms = delay_ms(seed, refusals, RECEIVER_LIMITED);
+        slot.pause
+            .extend(until_ms.max(now.saturating_add(wait_ms)), PAUSE_CAP_MS, now);
+        slot.rate = Some(Rate {
+            // Of calls that left together each refused one was one too many.
+            calls: match held {
+                true => calls,
+                false => calls.saturating_sub(1).max(1),
+            },
             full: cap,
             refusals,
             since: now,
-        };
-        slot.rate = Some(rate);
-        let wait_ms = delay_ms(seed, rate.refusals, RECEIVER_LIMITED);
-        slot.pause
-            .extend(until_ms.max(now.saturating_add(wait_ms)), PAUSE_CAP_MS, now);
+            open_ms: slot.pause.until(now).unwrap_or(now),
+        });
     }
 
     /// `from` turned out to be `to`: from now on they share one window.
@@ -318,16 +328,15 @@ mod tests {
     #[test]
     fn a_refusal_takes_one_away_and_quiet_time_gives_it_back() {
         let mut shelf = Shelf::new(1, 1_000);
-        shelf.limited(0, "oc_a", CAP, 0, 0);
-        assert_eq!(fits(&mut shelf, "oc_a", 10_000), 4);
-        shelf.limited(0, "oc_a", CAP, 0, 20_000);
-        shelf.limited(0, "oc_a", CAP, 0, 40_000);
+        for now in [0, 2_000, 5_000] {
+            shelf.limited(0, "oc_a", CAP, 0, now);
+        }
         for (now, rate) in [
-            (60_000, 2),
-            (99_000, 2),
-            (101_000, 3),
-            (103_000, 4),
-            (106_000, 5),
+            (20_000, 2),
+            (64_000, 2),
+            (66_000, 3),
+            (71_000, 4),
+            (76_000, 5),
             (1_000_000, 5),
         ] {
             assert_eq!(fits(&mut shelf, "oc_a", now), rate, "{now}");
@@ -340,11 +349,27 @@ mod tests {
     fn a_try_that_is_refused_waits_the_whole_quiet_time_again() {
         let mut shelf = Shelf::new(1, 1_000);
         shelf.limited(0, "oc_a", CAP, 0, 0);
-        shelf.limited(0, "oc_a", CAP, 0, 10_000);
-        assert_eq!(fits(&mut shelf, "oc_a", 70_000), 4);
-        shelf.limited(0, "oc_a", CAP, 0, 70_500);
-        assert_eq!(fits(&mut shelf, "oc_a", 130_000), 3);
-        assert_eq!(fits(&mut shelf, "oc_a", 132_000), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 2_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 62_500), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 64_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 123_000), 3);
+        assert_eq!(fits(&mut shelf, "oc_a", 125_000), 4);
+    }
+
+    /// Of 2.8 places a second three are there four times of five.
+    #[test]
+    fn what_held_for_some_seconds_is_worth_a_refusal() {
+        let mut shelf = Shelf::new(1, 1_000);
+        shelf.limited(0, "oc_a", CAP, 0, 0);
+        for now in [6_000, 12_000, 18_000] {
+            shelf.limited(0, "oc_a", CAP, 0, now);
+            assert_eq!(fits(&mut shelf, "oc_a", now + 2_000), 4, "{now}");
+        }
+        // And as long as it costs one, no more is tried.
+        assert_eq!(fits(&mut shelf, "oc_a", 77_000), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 77_500);
+        shelf.limited(0, "oc_a", CAP, 0, 80_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 90_000), 3);
     }
 
     #[test]
@@ -371,7 +396,7 @@ mod tests {
                 (least..=2 * least).contains(&(until - now)),
                 "{until} after {now}"
             );
-            now += 10_000;
+            now = until + 3_000;
         }
         shelf.limited(0, "oc_a", CAP, now + 30_000, now);
         assert_eq!(shelf.room(0, "oc_a", CAP, now), Room::At(now + 30_000));

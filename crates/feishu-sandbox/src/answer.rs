@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::stored::Stored;
+
 /// Status, headers, body.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) http: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Stored,
 }
 
 impl Answer {
@@ -22,11 +24,11 @@ impl Answer {
     }
 
     /// Bytes of a type.
-    pub(crate) fn of(http: u16, content_type: &str, body: Bytes) -> Self {
+    pub(crate) fn of(http: u16, content_type: &str, body: impl Into<Stored>) -> Self {
         Self {
             http,
             headers: vec![("content-type", content_type.to_owned())],
-            body,
+            body: body.into(),
         }
     }
 

@@ -9,12 +9,31 @@ use serde_json::{Map, Value, json};
 
 use crate::codes::{Refusal, violation};
 use crate::ledger::Effect;
+use crate::stored::Stored;
 use crate::table::{ENDPOINTS, Endpoint, percent_decode};
 use crate::windows::{Ask, Scope};
 use crate::world::{Chat, ChatKind, IdKind, Message, World};
 
-/// What an endpoint answers: the whole JSON body of a success, or a refusal.
-pub(crate) type Handled = Result<Value, Refusal>;
+/// A success.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// The whole JSON body.
+    Json(Value),
+    /// A file's bytes, with the headers they come under.
+    File {
+        headers: Vec<(&'static str, String)>,
+        bytes: Stored,
+    },
+}
+
+impl From<Value> for Answered {
+    fn from(body: Value) -> Self {
+        Self::Json(body)
+    }
+}
+
+/// What an endpoint answers.
+pub(crate) type Handled = Result<Answered, Refusal>;
 
 /// One part of a multipart form.
 #[derive(Debug)]
@@ -157,6 +176,15 @@ impl Call<'_> {
         }
     }
 
+    /// An effect of this call on a message.
+    pub(crate) fn effect_on(&self, effect: &str, message: &Message) -> Effect {
+        Effect {
+            message_id: Some(message.message_id.clone()),
+            chat_id: Some(message.chat_id.clone()),
+            ..self.new_effect(effect)
+        }
+    }
+
     /// An effect of this call, named and dated.
     pub(crate) fn new_effect(&self, effect: &str) -> Effect {
         Effect {
@@ -228,6 +256,11 @@ impl Fields {
 }
 
 /// The body of a success.
-pub(crate) fn success(data: Value) -> Value {
-    json!({ "code": 0, "msg": "success", "data": data })
+pub(crate) fn success(data: Value) -> Answered {
+    json!({ "code": 0, "msg": "success", "data": data }).into()
+}
+
+/// The body of a success of the calls that say `ok`.
+pub(crate) fn ok(data: Value) -> Answered {
+    json!({ "code": 0, "msg": "ok", "data": data }).into()
 }

@@ -2,7 +2,7 @@
 //!
 //! All ids are fixed, so a demo and a test can name them. `staff_open_id` gives the others.
 
-use crate::seed::{App, Department, SeedChat, User};
+use crate::seed::{App, Department, Mode, SeedChat, User};
 
 /// The default app.
 pub const DEFAULT_APP_ID: &str = "cli_5a9db0c5a9db0c5a";
@@ -103,6 +103,7 @@ pub(crate) fn chats() -> Vec<SeedChat> {
         name: name.to_owned(),
         members: staff(1..=last),
         bots,
+        mode: Mode::Group,
         refuse: None,
     };
     vec![

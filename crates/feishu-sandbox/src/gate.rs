@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Reply};
-use crate::call::{Arrived, Call, parse_query};
+use crate::call::{Answered, Arrived, Call, parse_query};
 use crate::clock::stamp;
 use crate::codes::Refusal;
 use crate::faults::{Do, Rule, When};
@@ -143,7 +143,13 @@ fn execute(shared: &Shared, found: &Route, arrived: &Arrived, hold_uuid: bool) -
         }
     };
     let answer = match &result {
-        Ok(body) => Answer::json(200, body).with("x-tt-logid", log_id),
+        Ok(Answered::Json(body)) => Answer::json(200, body).with("x-tt-logid", log_id),
+        Ok(Answered::File { headers, bytes }) => Answer {
+            http: 200,
+            headers: headers.clone(),
+            body: bytes.clone(),
+        }
+        .with("x-tt-logid", log_id),
         Err(refusal) => refused(world, row, refusal, &log_id),
     };
     book(world, at, result.as_ref().err(), answer.http);

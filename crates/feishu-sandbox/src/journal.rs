@@ -3,6 +3,7 @@
 //! A row is written by one `write` before the call is answered, so what was answered outlives
 //! `kill -9` of the sandbox. A torn last line is what a kill leaves, and is left out. On start the
 //! file is written anew without its history and put in place by a rename.
+//! Bytes of uploads stand in a folder beside it (`FILE.files`), written before their row.
 //! Not kept: windows (they are seconds old at most) and faults (a test sets its own).
 
 use std::fs::{File, OpenOptions};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::ledger::{Counts, Effect};
 use crate::seed::Seed;
+use crate::stored::Stored;
 use crate::table::ENDPOINTS;
 use crate::world::{Batch, Click, Message, Spent, Token, Touched, Upload, UuidUse, World};
 
@@ -33,7 +35,14 @@ enum Row {
         app_id: String,
         kind: String,
         content_type: String,
-        base64: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_ms: Option<u64>,
+        #[serde(default)]
+        at_ms: i64,
+        #[serde(flatten)]
+        bytes: Bytes,
     },
     Token(Token),
     Uuid(UuidUse),
@@ -46,10 +55,23 @@ enum Row {
     },
 }
 
-/// The open file.
+/// Where an upload's bytes are.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Bytes {
+    /// In the row itself, as files of before 0.2 have them.
+    Base64(String),
+    /// In a file of so many bytes under the upload's key.
+    Beside(u64),
+    /// Nowhere: so many are made up.
+    Made(u64),
+}
+
+/// The open file, and the folder of uploads beside it.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: Mutex<File>,
+    uploads: PathBuf,
 }
 
 impl Journal {
@@ -66,13 +88,28 @@ impl Journal {
             _ => None,
         });
         let mut world = World::new(seed.or(stored).unwrap_or_default());
+        let uploads = beside(path, ".files");
         for row in rows {
-            restore(&mut world, row);
+            restore(&mut world, row, &uploads)?;
+        }
+        let keys: Vec<String> = world.uploads.keys().cloned().collect();
+        for key in keys {
+            set_beside(&uploads, &mut world, &key)?;
         }
         world.recount_buzzes();
         world.take_touched();
         let file = Mutex::new(write_anew(path, &world)?);
-        Ok((Self { file }, world))
+        Ok((Self { file, uploads }, world))
+    }
+
+    /// Moves what was uploaded out of memory into files beside the state file.
+    pub(crate) fn set_beside(&self, world: &mut World, touched: &[Touched]) -> io::Result<()> {
+        for each in touched {
+            if let Touched::Upload(key) = each {
+                set_beside(&self.uploads, world, key)?;
+            }
+        }
+        Ok(())
     }
 
     /// Appends a row for everything touched, in one write.
@@ -89,6 +126,30 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner)
             .write_all(&lines)
     }
+}
+
+/// `path` with `tail` behind its name.
+fn beside(path: &Path, tail: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(tail);
+    PathBuf::from(beside)
+}
+
+/// Writes an upload's bytes into a file of `folder`, whole or not at all.
+fn set_beside(folder: &Path, world: &mut World, key: &str) -> io::Result<()> {
+    let Some(upload) = world.uploads.get_mut(key) else {
+        return Ok(());
+    };
+    let Stored::Memory(bytes) = &upload.bytes else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder)?;
+    let (path, new) = (folder.join(key), folder.join(format!("{key}.new")));
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(&new, &path)?;
+    let bytes = upload.bytes.bytes();
+    upload.bytes = Stored::File { path, bytes };
+    Ok(())
 }
 
 fn read_rows(path: &Path) -> io::Result<Vec<Row>> {
@@ -115,9 +176,7 @@ fn read_rows(path: &Path) -> io::Result<Vec<Row>> {
 
 /// Writes the whole world beside `path`, puts it in place, and keeps it open for appending.
 fn write_anew(path: &Path, world: &World) -> io::Result<File> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path, ".new");
     let mut writer = BufWriter::new(File::create(&beside)?);
     let mut line = Vec::new();
     for row in everything(world)
@@ -180,7 +239,7 @@ fn row_of(world: &World, touched: &Touched) -> Option<Row> {
         Touched::Clock => Row::Clock(world.clock),
         Touched::Message(id) => Row::Message(Box::new(world.messages.get(id)?.clone())),
         Touched::Batch(id) => Row::Batch(Box::new(world.batches.get(id)?.clone())),
-        Touched::Upload(key) => upload_row(world.uploads.get(key)?),
+        Touched::Upload(key) => upload_row(world.uploads.get(key)?)?,
         Touched::Token(token) => Row::Token(world.tokens.get(token)?.clone()),
         Touched::Uuid(key) => Row::Uuid(world.uuids.get(key)?.clone()),
         Touched::Click(token) => Row::Click(world.clicks.get(token)?.clone()),
@@ -202,17 +261,50 @@ fn row_of(world: &World, touched: &Touched) -> Option<Row> {
     })
 }
 
-fn upload_row(upload: &Upload) -> Row {
-    Row::Upload {
+/// The row of an upload; none for bytes that could not be set beside the file.
+fn upload_row(upload: &Upload) -> Option<Row> {
+    let bytes = match upload.bytes {
+        Stored::Memory(_) => return None,
+        Stored::File { bytes, .. } => Bytes::Beside(bytes),
+        Stored::Made(bytes) => Bytes::Made(bytes),
+    };
+    Some(Row::Upload {
         key: upload.key.clone(),
         app_id: upload.app_id.clone(),
         kind: upload.kind.clone(),
         content_type: upload.content_type.clone(),
-        base64: STANDARD.encode(&upload.bytes),
+        name: upload.name.clone(),
+        duration_ms: upload.duration_ms,
+        at_ms: upload.at_ms,
+        bytes,
+    })
+}
+
+/// The bytes a row speaks of.
+fn stored(key: &str, bytes: Bytes, folder: &Path) -> io::Result<Stored> {
+    let wrong = |says: String| io::Error::new(io::ErrorKind::InvalidData, says);
+    match bytes {
+        Bytes::Base64(text) => {
+            let bytes = STANDARD.decode(text);
+            let bytes = bytes.map_err(|error| wrong(format!("upload {key}: {error}")))?;
+            Ok(Stored::Memory(bytes.into()))
+        }
+        Bytes::Made(bytes) => Ok(Stored::Made(bytes)),
+        Bytes::Beside(bytes) => {
+            let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let path = folder.join(key);
+            let there = key.chars().all(name)
+                && std::fs::metadata(&path).is_ok_and(|file| file.len() == bytes);
+            if !there {
+                let says = format!("{} is not there with its {bytes} bytes", path.display());
+                return Err(wrong(says));
+            }
+            Ok(Stored::File { path, bytes })
+        }
     }
 }
 
-fn restore(world: &mut World, row: Row) {
+fn restore(world: &mut World, row: Row, uploads: &Path) -> io::Result<()> {
     match row {
         Row::Seed(_) => {}
         Row::Clock(clock) => world.clock = clock,
@@ -225,15 +317,20 @@ fn restore(world: &mut World, row: Row) {
             app_id,
             kind,
             content_type,
-            base64,
+            name,
+            duration_ms,
+            at_ms,
+            bytes,
         } => {
-            let bytes = STANDARD.decode(base64).unwrap_or_default().into();
             let upload = Upload {
+                bytes: stored(&key, bytes, uploads)?,
                 key: key.clone(),
                 app_id,
                 kind,
                 content_type,
-                bytes,
+                name,
+                duration_ms,
+                at_ms,
             };
             world.uploads.insert(key, upload);
         }
@@ -257,4 +354,5 @@ fn restore(world: &mut World, row: Row) {
             }
         }
     }
+    Ok(())
 }

@@ -32,6 +32,7 @@ mod journal;
 mod ledger;
 mod seed;
 mod shared;
+mod stored;
 mod table;
 mod windows;
 mod wire;

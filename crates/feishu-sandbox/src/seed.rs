@@ -66,6 +66,18 @@ pub(crate) struct User {
     pub(crate) refuse: Option<i64>,
 }
 
+/// What kind of group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    #[default]
+    Group,
+    /// Every message opens a thread.
+    Topic,
+    /// No message can be answered in a thread (230071).
+    NoThreads,
+}
+
 /// A group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +90,8 @@ pub(crate) struct SeedChat {
     /// Apps whose bot is in the chat; absent = every app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bots: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) mode: Mode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refuse: Option<i64>,
 }
@@ -223,6 +237,34 @@ pub(crate) enum SecondBuzz {
     Suppressed,
 }
 
+/// What a second identical reaction of one operator does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SecondReaction {
+    /// It stands there twice.
+    Another,
+    /// It is answered with the first one.
+    Same,
+}
+
+/// What removing a reaction a second time answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SecondUnreact {
+    #[serde(rename = "231011")]
+    Refused,
+    #[serde(rename = "success")]
+    Success,
+}
+
+/// Which emoji types are taken: the reference lists 31 of more than 180.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Emoji {
+    /// Any word that is not a listed one in other letters.
+    Any,
+    Listed,
+}
+
 /// The body of a refusal by the gateway's windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -255,6 +297,17 @@ pub(crate) struct Switches {
     pub(crate) edit_window: Span,
     /// Time until a batch's counts are final.
     pub(crate) batch_settle: Span,
+    /// Age after which the key of an upload is unknown; 0 = never.
+    pub(crate) upload_life: Span,
+    /// Edits count in the receiver's second as well.
+    pub(crate) edits_count: bool,
+    /// What a second identical reaction of one operator does.
+    pub(crate) second_reaction: SecondReaction,
+    pub(crate) second_unreact: SecondUnreact,
+    /// Emoji types beyond those the reference lists.
+    pub(crate) emoji: Emoji,
+    /// For so long after a click its card can not be updated (230099 around 11310).
+    pub(crate) click_open: Span,
 }
 
 impl Default for Switches {
@@ -273,6 +326,12 @@ impl Default for Switches {
             recall_window: Span(DAY_MS),
             edit_window: Span(DAY_MS),
             batch_settle: Span(2 * SECOND_MS),
+            upload_life: Span(0),
+            edits_count: true,
+            second_reaction: SecondReaction::Another,
+            second_unreact: SecondUnreact::Refused,
+            emoji: Emoji::Any,
+            click_open: Span(0),
         }
     }
 }

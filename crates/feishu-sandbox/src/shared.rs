@@ -50,7 +50,8 @@ impl Shared {
     pub(crate) fn journal(&self, world: &mut World) {
         let touched = world.take_touched();
         if let Some(journal) = &self.journal
-            && let Err(error) = journal.append(world, &touched)
+            && let Err(error) =
+                (journal.set_beside(world, &touched)).and_then(|()| journal.append(world, &touched))
         {
             tracing::error!(%error, "the sandbox can not write its state file");
         }

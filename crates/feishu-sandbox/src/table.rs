@@ -4,7 +4,10 @@
 //! `:name`; the written call (`POST /open-apis/im/v1/messages`) is the name in ledger and faults.
 
 use crate::call::{Call, Handled};
-use crate::endpoints::{batch, bot, history, images, pins, read, recall, send, tokens, urgent};
+use crate::endpoints::{
+    batch, bot, cards, edit, files, follow, forward, history, images, pins, reactions, read,
+    recall, reply, resources, send, tokens, urgent,
+};
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,18 @@ const fn im(
     }
 }
 
+/// An IM call under the windows of its receiver or message. Source: limits.md 1.2.
+const fn speaking(
+    method: &'static str,
+    path: &'static str,
+    handle: fn(&mut Call<'_>) -> Handled,
+) -> Endpoint {
+    Endpoint {
+        window_code: 230_020,
+        ..im(method, path, handle)
+    }
+}
+
 /// A token call. Source: endpoints.md 1.
 const fn token(path: &'static str, also: &'static str) -> Endpoint {
     Endpoint {
@@ -90,14 +105,17 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "/open-apis/auth/v3/app_access_token/internal",
         "/open-apis/auth/v3/app_access_token/internal/",
     ), // 1
-    Endpoint {
-        window_code: 230_020,
-        ..im("POST", "/open-apis/im/v1/messages", send::send)
-    }, // 2.1
+    speaking("POST", "/open-apis/im/v1/messages", send::send), // 2.1
     Endpoint {
         fails_with_200: true,
         ..im("POST", "/open-apis/message/v4/batch_send/", batch::send)
     }, // 2.2
+    speaking(
+        "POST",
+        "/open-apis/im/v1/messages/:message_id/reply",
+        reply::reply,
+    ), // 2.3
+    speaking("PUT", "/open-apis/im/v1/messages/:message_id", edit::edit), // 2.4
     im(
         "DELETE",
         "/open-apis/im/v1/messages/:message_id",
@@ -108,12 +126,32 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "/open-apis/im/v1/batch_messages/:batch_message_id",
         batch::recall,
     ), // 2.6
+    speaking(
+        "POST",
+        "/open-apis/im/v1/messages/:message_id/forward",
+        forward::one,
+    ), // 2.7
+    speaking(
+        "POST",
+        "/open-apis/im/v1/messages/merge_forward",
+        forward::merge,
+    ), // 2.8
+    speaking(
+        "POST",
+        "/open-apis/im/v1/threads/:thread_id/forward",
+        forward::thread,
+    ), // 2.9
     im(
         "GET",
         "/open-apis/im/v1/messages/:message_id/read_users",
         read::users,
     ), // 2.10
-    im("GET", "/open-apis/im/v1/messages", history::list), // 2.11
+    im("GET", "/open-apis/im/v1/messages", history::list),     // 2.11
+    im(
+        "GET",
+        "/open-apis/im/v1/messages/:message_id/resources/:file_key",
+        resources::get,
+    ), // 2.12
     im("GET", "/open-apis/im/v1/messages/:message_id", history::get), // 2.13
     im(
         "GET",
@@ -125,10 +163,54 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "/open-apis/im/v1/batch_messages/:batch_message_id/get_progress",
         batch::progress,
     ), // 2.15
+    im(
+        "POST",
+        "/open-apis/im/v1/messages/:message_id/push_follow_up",
+        follow::push,
+    ), // 2.16
     Endpoint {
         form: true,
         ..im("POST", "/open-apis/im/v1/images", images::upload)
     }, // 3
+    Endpoint {
+        form: true,
+        ..im("POST", "/open-apis/im/v1/files", files::upload)
+    }, // 3
+    im(
+        "GET",
+        "/open-apis/im/v1/images/:image_key",
+        files::download_image,
+    ), // 3
+    im(
+        "GET",
+        "/open-apis/im/v1/files/:file_key",
+        files::download_file,
+    ), // 3
+    speaking(
+        "PATCH",
+        "/open-apis/im/v1/messages/:message_id",
+        cards::update,
+    ), // 4.1
+    im(
+        "POST",
+        "/open-apis/im/v1/messages/:message_id/reactions",
+        reactions::add,
+    ), // 5
+    im(
+        "GET",
+        "/open-apis/im/v1/messages/:message_id/reactions",
+        reactions::list,
+    ), // 5
+    im(
+        "DELETE",
+        "/open-apis/im/v1/messages/:message_id/reactions/:reaction_id",
+        reactions::remove,
+    ), // 5
+    im(
+        "POST",
+        "/open-apis/im/v1/messages/reactions/batch_query",
+        reactions::query,
+    ), // 5
     im(
         "PATCH",
         "/open-apis/im/v1/messages/:message_id/urgent_app",
@@ -156,7 +238,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         window_code: 230_048,
         ..im("GET", "/open-apis/im/v1/pins", pins::list)
     }, // 7
-    im("GET", "/open-apis/bot/v3/info", bot::info),        // 9
+    im("GET", "/open-apis/bot/v3/info", bot::info),            // 9
 ];
 
 /// What a method and a path lead to.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Reply};
 use crate::call::{Arrived, Part};
 use crate::shared::Shared;
+use crate::stored::Stored;
 use crate::table::{ENDPOINTS, Route, route};
 use crate::{control, gate};
 
@@ -110,12 +111,16 @@ async fn answer(
 ) -> Result<Response<OutBody>, HangUp> {
     match reply(&shared, request).await {
         Reply::Whole(answer) => {
-            let body = Full::new(answer.body.clone()).map_err(never).boxed_unsync();
-            Ok(response(&answer, body))
+            let body = match answer.body.clone() {
+                Stored::Memory(bytes) => Full::new(bytes).map_err(never).boxed_unsync(),
+                stored => pieces(stored, u64::MAX),
+            };
+            let length = answer.body.bytes().to_string();
+            Ok(response(&answer.with("content-length", length), body))
         }
         Reply::Half(answer) => {
-            let body = half(&answer.body);
-            let length = answer.body.len().to_string();
+            let body = half(answer.body.clone());
+            let length = answer.body.bytes().to_string();
             Ok(response(&answer.with("content-length", length), body))
         }
         Reply::Nothing => Err(HangUp),
@@ -130,20 +135,28 @@ fn never(never: Infallible) -> HangUp {
     match never {}
 }
 
-/// Half of `body`, given time to leave, and then the end of the connection.
-fn half(body: &Bytes) -> OutBody {
-    let first = body.slice(..body.len() / 2);
-    let parts = stream::unfold(Some(first), |first| async move {
-        match first {
-            Some(first) => Some((Ok(Frame::data(first)), None)),
-            None => {
-                // The half is flushed while this waits; an error at once would take it along.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                Some((Err(HangUp), None))
-            }
+/// The first `limit` bytes of `stored`; one that can not be read ends the connection.
+fn pieces(stored: Stored, limit: u64) -> OutBody {
+    let frames = stored.pieces(limit).map(|piece| match piece {
+        Ok(piece) => Ok(Frame::data(piece)),
+        Err(error) => {
+            tracing::error!(%error, "the sandbox can not read an uploaded file");
+            Err(HangUp)
         }
     });
-    StreamBody::new(parts).boxed_unsync()
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// Half of `body`, given time to leave, and then the end of the connection.
+fn half(body: Stored) -> OutBody {
+    let limit = body.bytes() / 2;
+    let end = stream::once(async {
+        // The half is flushed while this waits; an error at once would take it along.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(HangUp)
+    });
+    let parts = pieces(body, limit).into_data_stream();
+    StreamBody::new(parts.map_ok(Frame::data).chain(end)).boxed_unsync()
 }
 
 fn response(answer: &Answer, body: OutBody) -> Response<OutBody> {
@@ -163,49 +176,65 @@ async fn reply(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     let content_type = header("content-type").unwrap_or_default().to_owned();
     let authorization = header("authorization").map(str::to_owned);
     let foreign = control::is_foreign(header("origin"), header("host"));
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => {
-            let says = "the body was cut off or is larger than 48 MiB";
-            return Reply::Whole(Answer::problem(413, "body not taken", "", says));
-        }
+    let too_much = || {
+        let says = "the body was cut off or is larger than 48 MiB";
+        Reply::Whole(Answer::problem(413, "body not taken", "", says))
     };
+    let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return too_much();
+    }
     let mut arrived = Arrived {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         authorization,
-        body,
+        body: Bytes::new(),
         form: None,
     };
+    let body = Limited::new(body, BODY_BYTES_MAX);
+    match route(&arrived.method, &arrived.path) {
+        Route::Found(at, _) if ENDPOINTS[at].form => {
+            arrived.form = read_form(&content_type, body, length.unwrap_or(0)).await;
+        }
+        _ => match body.collect().await {
+            Ok(body) => arrived.body = body.to_bytes(),
+            Err(_) => return too_much(),
+        },
+    }
     if !arrived.path.starts_with("/open-apis/") {
         return Reply::Whole(control::handle(shared, &arrived, foreign));
-    }
-    if let Route::Found(at, _) = route(&arrived.method, &arrived.path)
-        && ENDPOINTS[at].form
-    {
-        arrived.form = read_form(&content_type, arrived.body.clone()).await;
     }
     gate::handle(shared, arrived).await
 }
 
-/// The parts of a form; `None` when the body is none.
-async fn read_form(content_type: &str, body: Bytes) -> Option<Vec<Part>> {
+/// The parts of a form, read as they come, so that a large file is held once; `None` when the body
+/// is none. `length` is that of the whole body, where it is known.
+async fn read_form(
+    content_type: &str,
+    body: Limited<Incoming>,
+    length: usize,
+) -> Option<Vec<Part>> {
     use axum::extract::{DefaultBodyLimit, FromRequest, Multipart};
     let mut request = axum::http::Request::builder()
         .header("content-type", content_type)
-        .body(axum::body::Body::from(body))
+        .body(axum::body::Body::new(body))
         .ok()?;
     // The body is bounded already; axum's own 2 MB would hide the code for too large an image.
     DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.ok()?;
     let mut parts = Vec::new();
-    while let Some(field) = form.next_field().await.ok()? {
+    while let Some(mut field) = form.next_field().await.ok()? {
         let name = field.name().unwrap_or_default().to_owned();
-        parts.push(Part {
-            name,
-            bytes: field.bytes().await.ok()?,
-        });
+        let mut bytes = BytesMut::new();
+        if field.file_name().is_some() {
+            bytes.reserve(length);
+        }
+        while let Some(chunk) = field.chunk().await.ok()? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let bytes = bytes.freeze();
+        parts.push(Part { name, bytes });
     }
     Some(parts)
 }

@@ -10,7 +10,7 @@ mod text;
 use serde_json::{Map, Value, json};
 
 use crate::codes::{About, Refusal};
-use crate::world::{IdKind, Mention, TENANT_KEY, World};
+use crate::world::{IdKind, Mention, TENANT_KEY, Upload, World};
 
 /// Where a content is going.
 pub(crate) struct Place<'a> {
@@ -101,9 +101,9 @@ impl Place<'_> {
             .get(field)
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let refusal = match self.world.uploads.get(key) {
+        let refusal = match self.world.upload(key) {
             Some(upload) if upload.app_id != self.app_id => Refusal::code(230_017),
-            Some(upload) if upload.content_type.starts_with("image/") => return Ok(key),
+            Some(upload) if upload.is_image() => return Ok(key),
             _ => Refusal::ext("invalid image_key"),
         };
         Err(refusal.about(About::Image))
@@ -112,8 +112,7 @@ impl Place<'_> {
     /// Whether the app has uploaded an image under this key.
     fn has_image(&self, key: &str) -> bool {
         self.world
-            .uploads
-            .get(key)
+            .upload(key)
             .is_some_and(|upload| upload.app_id == self.app_id)
     }
 
@@ -136,16 +135,18 @@ fn file(place: &Place<'_>, msg_type: &str, object: &Map<String, Value>) -> Resul
         .get("file_key")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let upload = match place.world.uploads.get(key) {
+    let upload = match place.world.upload(key) {
+        // A sticker is somebody's who sent it; any bot may send it back.
+        Some(upload) if upload.kind == "sticker" => upload,
         Some(upload) if upload.app_id != place.app_id => return Err(Refusal::code(230_017)),
-        Some(upload) if !upload.content_type.starts_with("image/") => upload,
+        Some(upload) if !upload.is_image() => upload,
         _ => return Err(Refusal::ext("invalid file_key")),
     };
     let fits = match msg_type {
         "audio" => upload.kind == "opus",
         "media" => upload.kind == "mp4",
-        "file" => upload.kind != "mp4",
-        _ => false,
+        "file" => upload.kind != "mp4" && upload.kind != "sticker",
+        _ => upload.kind == "sticker",
     };
     if !fits {
         return Err(Refusal::code(230_055));
@@ -153,7 +154,26 @@ fn file(place: &Place<'_>, msg_type: &str, object: &Map<String, Value>) -> Resul
     if msg_type == "media" && object.contains_key("image_key") {
         place.image(object, "image_key")?;
     }
-    Ok(Shown::of(&Value::Object(object.clone())))
+    Ok(Shown::of(&received(
+        msg_type,
+        upload,
+        object.get("image_key"),
+    )))
+}
+
+/// How a file comes back. Source: messages.md 3.
+pub(crate) fn received(msg_type: &str, upload: &Upload, cover: Option<&Value>) -> Value {
+    let mut content = json!({ "file_key": upload.key });
+    if matches!(msg_type, "file" | "media") {
+        content["file_name"] = json!(upload.name);
+    }
+    if matches!(msg_type, "audio" | "media") {
+        content["duration"] = json!(upload.duration_ms.unwrap_or(0));
+    }
+    if let (Some(cover), "media") = (cover, msg_type) {
+        content["image_key"] = cover.clone();
+    }
+    content
 }
 
 /// A group the bot is in, passed on as a card. Source: messages.md 2.

@@ -2,15 +2,20 @@
 //!
 //! An act is a person's, so it leaves no effect in the ledger; the endpoints show it (readers,
 //! progress, history). An unknown id is a 4xx that names the field.
+//!
+//! `write` and `reply` bring a file with `"value": {"msg_type": "image"|"file"|"audio"|"media"|
+//! "sticker", "file_name", "size", "duration"}` in the place of `text`; its bytes are made up.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::call::Arrived;
+use crate::content;
 use crate::endpoints::new_id;
 use crate::shared::Shared;
-use crate::world::{Click, Message, Reaction, Sender, Touched, World};
+use crate::stored::Stored;
+use crate::world::{Click, Message, Reaction, Sender, Touched, Upload, World};
 
 /// An act as it is written.
 #[derive(Debug, Deserialize)]
@@ -156,16 +161,9 @@ fn on_message(world: &mut World, act: Act) -> Result<Value, Impossible> {
 
 fn reply(world: &mut World, act: Act) -> Result<Value, Impossible> {
     let parent = standing(world, &act)?;
-    let root_id = parent
-        .root_id
-        .clone()
-        .unwrap_or_else(|| parent.message_id.clone());
-    let parent_id = parent.message_id.clone();
-    let (chat_id, thread_id) = (parent.chat_id.clone(), parent.thread_id.clone());
-    let mut message = spoken(world, act.user, chat_id, &act.text)?;
-    message.root_id = Some(root_id);
-    message.parent_id = Some(parent_id);
-    message.thread_id = thread_id;
+    let (chat_id, spot) = (parent.chat_id.clone(), parent.answered());
+    let mut message = spoken(world, act, chat_id)?;
+    message.stand(spot);
     Ok(put(world, message))
 }
 
@@ -175,32 +173,74 @@ fn write(world: &mut World, act: Act) -> Result<Value, Impossible> {
         let says = format!("{:?} is no chat that {} is in", act.chat, act.user);
         return Err(Impossible("chat", says));
     }
-    let message = spoken(world, act.user, act.chat, &act.text)?;
+    let chat_id = act.chat.clone();
+    let message = spoken(world, act, chat_id)?;
     Ok(put(world, message))
 }
 
-/// A text by a person.
-fn spoken(
-    world: &mut World,
-    user: String,
-    chat_id: String,
-    text: &str,
-) -> Result<Message, Impossible> {
-    if text.is_empty() {
-        return Err(Impossible("text", "text is required".to_owned()));
-    }
+/// A text by a person, or the file that `value` describes.
+fn spoken(world: &mut World, act: Act, chat_id: String) -> Result<Message, Impossible> {
+    let (msg_type, content) = match &act.value {
+        Value::Null if act.text.is_empty() => {
+            return Err(Impossible("text", "text is required".to_owned()));
+        }
+        Value::Null => ("text".to_owned(), json!({ "text": act.text })),
+        file => brought(world, file)?,
+    };
     let now_ms = world.now_ms();
-    let content = json!({ "text": text }).to_string();
     let seq = world.next_seq();
     Ok(Message::new(
         seq,
         chat_id,
-        Sender::User(user),
-        "text",
-        content.clone(),
-        content,
+        Sender::User(act.user),
+        &msg_type,
+        content.to_string(),
+        content.to_string(),
         now_ms,
     ))
+}
+
+/// A file as an act describes it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Brought {
+    /// `image`, `file`, `audio`, `media`, `sticker`.
+    msg_type: String,
+    #[serde(default)]
+    file_name: String,
+    /// Bytes of it, which are made up.
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    duration: Option<u64>,
+}
+
+/// Makes a file up and answers type and content of the message that brings it.
+fn brought(world: &mut World, file: &Value) -> Result<(String, Value), Impossible> {
+    let file: Brought = serde_json::from_value(file.clone())
+        .map_err(|error| Impossible("value", error.to_string()))?;
+    let (prefix, content_type) = match file.msg_type.as_str() {
+        "image" => ("img_v3_", "image/png"),
+        "file" | "audio" | "media" | "sticker" => ("file_v3_", "application/octet-stream"),
+        other => return Err(Impossible("value", format!("nobody can bring a {other:?}"))),
+    };
+    let upload = Upload {
+        key: new_id(prefix),
+        app_id: String::new(),
+        kind: file.msg_type.clone(),
+        content_type: content_type.to_owned(),
+        name: file.file_name,
+        duration_ms: file.duration,
+        at_ms: world.now_ms(),
+        bytes: Stored::Made(file.size),
+    };
+    let content = match file.msg_type.as_str() {
+        "image" => json!({ "image_key": upload.key }),
+        msg_type => content::received(msg_type, &upload, None),
+    };
+    world.touch(Touched::Upload(upload.key.clone()));
+    world.uploads.insert(upload.key.clone(), upload);
+    Ok((file.msg_type, content))
 }
 
 fn put(world: &mut World, message: Message) -> Value {

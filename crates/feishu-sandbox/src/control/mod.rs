@@ -160,10 +160,11 @@ fn world(world: &World) -> Value {
 fn image(shared: &Shared, path: &str) -> Answer {
     let key = path.trim_start_matches("/_sandbox/image/");
     match shared.world().uploads.get(key) {
-        Some(upload) if upload.content_type.starts_with("image/") => {
-            Answer::of(200, &upload.content_type, upload.bytes.clone())
-                .with("x-content-type-options", "nosniff")
-        }
+        Some(upload) if upload.is_image() => Answer {
+            http: 200,
+            headers: upload.headers(),
+            body: upload.bytes.clone(),
+        },
         _ => Answer::problem(404, "not found", "", "no such image"),
     }
 }

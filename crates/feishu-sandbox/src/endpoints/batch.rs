@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::new_id;
-use crate::call::{Call, Handled, success};
+use crate::call::{Call, Handled, ok, success};
 use crate::clock::{DAY_MS, real_ms};
 use crate::codes::Refusal;
 use crate::content::{self, Place};
@@ -206,7 +206,7 @@ pub(crate) fn recall(call: &mut Call<'_>) -> Handled {
     let window_ms = call.world.switches().recall_window.0;
     let batch = task(call, 230_026)?;
     if batch.recalled.is_some() {
-        return Ok(json!({ "code": 0, "msg": "ok", "data": {} }));
+        return Ok(ok(json!({})));
     }
     if now.at_ms - batch.at_ms > window_ms {
         return Err(Refusal::code(230_009));
@@ -222,7 +222,7 @@ pub(crate) fn recall(call: &mut Call<'_>) -> Handled {
     }
     call.world.touch(Touched::Batch(id));
     call.world.effect(effect);
-    Ok(json!({ "code": 0, "msg": "ok", "data": {} }))
+    Ok(ok(json!({})))
 }
 
 /// Counts of those pushed to and those who have read, as strings.

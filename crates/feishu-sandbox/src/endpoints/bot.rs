@@ -13,5 +13,6 @@ pub(crate) fn info(call: &mut Call<'_>) -> Handled {
             "activate_status": 2, "app_name": format!("Sandbox bot {id}"), "avatar_url": "",
             "ip_white_list": [], "open_id": format!("ou_bot{id}"),
         },
-    }))
+    })
+    .into())
 }

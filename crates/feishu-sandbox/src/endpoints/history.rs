@@ -13,15 +13,21 @@ const RECALLED_CONTENT: &str = "This message was recalled";
 /// A start or end beyond this many seconds was meant in milliseconds: the year 5138.
 const SECONDS_MAX: i64 = 99_999_999_999;
 
-/// Answers one message as a list of one.
+/// Answers one message as a list of one; a merged forward brings its parts along.
 pub(crate) fn get(call: &mut Call<'_>) -> Handled {
     let cards = wants_cards(call)?;
     let message = call.message(call.param("message_id"))?;
     call.enter(&message.chat_id)?;
     if !message.deleted {
-        return Ok(success(
-            json!({ "items": [message.object(Some(content(message, cards)))] }),
-        ));
+        let parts = match message.msg_type.as_str() {
+            "merge_forward" => call.world.parts(&message.message_id),
+            _ => Vec::new(),
+        };
+        let items: Vec<Value> = std::iter::once(message)
+            .chain(parts)
+            .map(|each| each.object(Some(content(each, cards))))
+            .collect();
+        return Ok(success(json!({ "items": items })));
     }
     match call.world.switches().recalled_get {
         RecalledGet::Marked => Ok(success(json!({ "items": [message.object(None)] }))),
@@ -91,15 +97,13 @@ impl Wanted {
                 other => other,
             };
         }
-        let thread = Some(self.container_id.as_str());
-        let root = call
-            .world
-            .messages
-            .values()
-            .find(|each| each.thread_id.as_deref() == thread);
+        let root = call.world.thread_root(&self.container_id);
         root.map_or_else(
             || Err(Refusal::ext("thread_id")),
-            |root| call.enter(&root.chat_id),
+            |root| match call.enter(&root.chat_id) {
+                Err(refusal) if refusal.code == 230_002 => Err(Refusal::code(230_073)),
+                other => other,
+            },
         )
     }
 
@@ -128,7 +132,7 @@ impl Wanted {
 
     fn fits(&self, message: &Message) -> bool {
         let in_thread = message.thread_id.as_deref() == Some(self.container_id.as_str());
-        let is_root_or_plain = message.thread_id.is_none() || message.root_id.is_none();
+        let is_root_or_plain = !message.is_inside_thread();
         let in_time = (self.start_s..=self.end_s).contains(&message.create_ms.div_euclid(1_000));
         if self.is_thread {
             in_thread

@@ -5,11 +5,10 @@
 use imagesize::ImageType;
 use serde_json::json;
 
-use super::new_id;
+use super::{files, new_id};
 use crate::call::{Call, Handled, success};
 use crate::codes::Refusal;
-use crate::ledger::Effect;
-use crate::world::{Touched, Upload};
+use crate::world::Upload;
 
 /// Bytes of an image, in KB.
 const IMAGE_KB_MAX: usize = 10_000;
@@ -20,38 +19,27 @@ const IMAGE_SIDE_MAX: usize = 12_000;
 
 /// Takes an image and answers its key.
 pub(crate) fn upload(call: &mut Call<'_>) -> Handled {
-    let wrong = |says: &str| Refusal::code(234_001).because(says);
-    let form = call
-        .arrived
-        .form
-        .as_deref()
-        .ok_or_else(|| wrong("the body is no form"))?;
-    let part = |name: &str| form.iter().find(|part| part.name == name);
-    let kind = part("image_type").ok_or_else(|| wrong("image_type is required"))?;
-    let kind = String::from_utf8_lossy(&kind.bytes).into_owned();
+    let form = files::form(call)?;
+    let kind = files::field(form, "image_type");
+    let kind = kind.ok_or_else(|| files::wrong("image_type is required"))?;
     if kind != "message" && kind != "avatar" {
-        return Err(wrong("image_type is message or avatar"));
+        return Err(files::wrong("image_type is message or avatar"));
     }
-    let bytes = part("image")
-        .ok_or_else(|| wrong("image is required"))?
-        .bytes
-        .clone();
+    let image = form.iter().find(|part| part.name == "image");
+    let image = image.ok_or_else(|| files::wrong("image is required"))?;
+    let bytes = image.bytes.clone();
     let content_type = check(&bytes, &kind, call.world.switches().kb)?;
     let upload = Upload {
         key: new_id("img_v3_"),
         app_id: call.app_id.clone(),
         kind,
         content_type: content_type.to_owned(),
-        bytes,
+        name: String::new(),
+        duration_ms: None,
+        at_ms: call.now_ms,
+        bytes: bytes.into(),
     };
-    let key = upload.key.clone();
-    call.world.uploads.insert(key.clone(), upload);
-    call.world.touch(Touched::Upload(key.clone()));
-    let effect = Effect {
-        key: Some(key.clone()),
-        ..call.new_effect("upload")
-    };
-    call.world.effect(effect);
+    let key = files::keep(call, upload);
     Ok(success(json!({ "image_key": key })))
 }
 

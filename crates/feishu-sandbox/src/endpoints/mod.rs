@@ -5,12 +5,20 @@
 
 pub(crate) mod batch;
 pub(crate) mod bot;
+pub(crate) mod cards;
+pub(crate) mod edit;
+pub(crate) mod files;
+pub(crate) mod follow;
+pub(crate) mod forward;
 pub(crate) mod history;
 pub(crate) mod images;
 mod paging;
 pub(crate) mod pins;
+pub(crate) mod reactions;
 pub(crate) mod read;
 pub(crate) mod recall;
+pub(crate) mod reply;
+pub(crate) mod resources;
 pub(crate) mod send;
 pub(crate) mod tokens;
 pub(crate) mod urgent;

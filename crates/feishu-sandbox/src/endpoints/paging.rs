@@ -21,6 +21,16 @@ pub(crate) struct Page {
 impl Page {
     /// Reads the paging parameters; `max` and `default` are the endpoint's page sizes.
     pub(crate) fn read(call: &Call<'_>, max: usize, default: usize) -> Result<Self, Refusal> {
+        Self::read_as(call, max, default, 230_001)
+    }
+
+    /// The same, where a bad page token is refused with `token_code`.
+    pub(crate) fn read_as(
+        call: &Call<'_>,
+        max: usize,
+        default: usize,
+        token_code: i64,
+    ) -> Result<Self, Refusal> {
         let size = match call.asked("page_size") {
             None => default,
             Some(text) => match text.parse::<usize>() {
@@ -32,7 +42,9 @@ impl Page {
         let mark = mark(call);
         let after = match call.asked("page_token") {
             None => None,
-            Some(token) => Some(position(token, &mark)?),
+            Some(token) => Some(
+                position(token, &mark).map_err(|says| Refusal::code(token_code).because(says))?,
+            ),
         };
         Ok(Self { size, after, mark })
     }
@@ -52,12 +64,12 @@ impl Page {
     }
 }
 
-fn position(token: &str, mark: &str) -> Result<u64, Refusal> {
-    let invalid = || Refusal::ext("invalid page_token");
+fn position(token: &str, mark: &str) -> Result<u64, &'static str> {
+    let invalid = || "invalid page_token";
     let (of, position) = token.split_at_checked(mark.len()).ok_or_else(invalid)?;
     let position = u64::from_str_radix(position, 16).map_err(|_| invalid())?;
     if of != mark {
-        return Err(Refusal::ext("request parameters have changed"));
+        return Err("request parameters have changed");
     }
     Ok(position)
 }

@@ -4,14 +4,16 @@
 
 use serde_json::{Map, Value};
 
+use super::new_id;
 use crate::call::{Call, Fields, Handled, success};
 use crate::codes::Refusal;
 use crate::content::{self, Place, Shown};
 use crate::ledger::Effect;
-use crate::world::{IdKind, Message, Sender, Touched, UuidUse};
+use crate::seed::Mode;
+use crate::world::{IdKind, Message, Sender, Spot, Touched, UuidUse};
 
 /// Characters a uuid may have. Source: endpoints.md 0.
-const UUID_CHARS_MAX: usize = 50;
+pub(crate) const UUID_CHARS_MAX: usize = 50;
 
 /// Sends one message to a person or a chat.
 pub(crate) fn send(call: &mut Call<'_>) -> Handled {
@@ -28,14 +30,15 @@ pub(crate) fn send(call: &mut Call<'_>) -> Handled {
     draft.check_size(call)?;
     let shown = draft.check_content(call, &chat_id)?;
     call.take_chat_window(&chat_id)?;
-    post(call, &draft, &chat_id, shown)
+    let sent = deliver(call, Outgoing::of(&draft, &chat_id, shown))?;
+    Ok(success(sent.object))
 }
 
 /// A message as the caller wants it.
 pub(crate) struct Draft {
     pub(crate) msg_type: String,
     /// `None`: it was no string.
-    content: Option<String>,
+    pub(crate) content: Option<String>,
     pub(crate) uuid: String,
 }
 
@@ -62,6 +65,15 @@ impl Draft {
             content,
             uuid,
         })
+    }
+
+    /// A card by itself.
+    pub(crate) fn card(text: &str) -> Self {
+        Self {
+            msg_type: "interactive".to_owned(),
+            content: Some(text.to_owned()),
+            uuid: String::new(),
+        }
     }
 
     /// Measures the whole request body. Source: limits.md 3.
@@ -95,7 +107,7 @@ impl Draft {
 }
 
 /// The chat a receiver stands for. Source: endpoints.md 2.1, errors.md 4.
-fn receiver(call: &Call<'_>, kind: &str, receive_id: &str) -> Result<String, Refusal> {
+pub(crate) fn receiver(call: &Call<'_>, kind: &str, receive_id: &str) -> Result<String, Refusal> {
     let unknown = || Refusal::ext("invalid receive_id");
     let Some(kind) = IdKind::parse(kind) else {
         if IdKind::guess(receive_id).is_some_and(|looks| looks != IdKind::User) {
@@ -119,49 +131,113 @@ fn receiver(call: &Call<'_>, kind: &str, receive_id: &str) -> Result<String, Ref
     call.enter(&chat_id).map(|chat| chat.chat_id.clone())
 }
 
-/// Puts the message into its chat, or answers the first success of the same uuid.
-pub(crate) fn post(call: &mut Call<'_>, draft: &Draft, chat_id: &str, shown: Shown) -> Handled {
-    let uuid_key = call
-        .world
-        .uuid_key(&call.app_id, &call.row().call(), &draft.uuid);
-    if let Some(key) = &uuid_key {
-        if call.world.busy_uuids.contains(key) {
-            return Err(Refusal::code(230_049));
+/// A message on its way into a chat.
+pub(crate) struct Outgoing {
+    pub(crate) chat_id: String,
+    pub(crate) msg_type: String,
+    pub(crate) sent: String,
+    pub(crate) shown: Shown,
+    pub(crate) spot: Spot,
+    pub(crate) uuid: String,
+    /// Receiver that the uuid counts for; empty where it counts for all. Source: endpoints.md 0.
+    pub(crate) target: String,
+    /// Parts of a merged forward, as they stand in their chat.
+    pub(crate) parts: Vec<Message>,
+}
+
+impl Outgoing {
+    /// What `draft` says, to be shown as `shown`.
+    pub(crate) fn of(draft: &Draft, chat_id: &str, shown: Shown) -> Self {
+        Self {
+            chat_id: chat_id.to_owned(),
+            msg_type: draft.msg_type.clone(),
+            sent: draft.content.clone().unwrap_or_default(),
+            shown,
+            spot: Spot::default(),
+            uuid: draft.uuid.clone(),
+            target: String::new(),
+            parts: Vec::new(),
         }
-        if let Some(first) = call.world.uuid_success(key) {
-            let message = call.world.messages.get(&first.message_id);
-            return message
-                .map(|first| success(first.object(Some(&first.shown))))
-                .ok_or_else(|| Refusal::code(230_110));
-        }
+    }
+}
+
+/// A message that was put into its chat.
+pub(crate) struct Delivered {
+    /// The message object of the answer.
+    pub(crate) object: Value,
+    pub(crate) message_id: String,
+    /// The first success of the same uuid was answered instead.
+    pub(crate) repeated: bool,
+}
+
+/// Puts the message into its chat, or finds the first success of the same uuid.
+pub(crate) fn deliver(call: &mut Call<'_>, out: Outgoing) -> Result<Delivered, Refusal> {
+    let uuid = match out.target.as_str() {
+        _ if out.uuid.is_empty() => String::new(),
+        "" => out.uuid.clone(),
+        target => format!("{} {target}", out.uuid),
+    };
+    let uuid_key = call.world.uuid_key(&call.app_id, &call.row().call(), &uuid);
+    if let Some(key) = &uuid_key
+        && let Some(first) = first_success(call, key)?
+    {
+        return Ok(first);
     }
     let seq = call.world.next_seq();
     let sender = Sender::App(call.app_id.clone());
-    let sent = draft.content.clone().unwrap_or_default();
-    let chat_id = chat_id.to_owned();
     let mut message = Message::new(
         seq,
-        chat_id,
+        out.chat_id,
         sender,
-        &draft.msg_type,
-        sent,
-        shown.content,
+        &out.msg_type,
+        out.sent,
+        out.shown.content,
         call.now_ms,
     );
-    message.mentions = shown.mentions;
-    let answer = success(message.object(Some(&message.shown)));
+    message.mentions = out.shown.mentions;
+    message.stand(out.spot);
+    let opens_thread = (call.world.chats.get(&message.chat_id))
+        .is_some_and(|chat| chat.mode == Mode::Topic && message.root_id.is_none());
+    if opens_thread {
+        message.thread_id = Some(new_id("omt_"));
+    }
+    let delivered = Delivered {
+        object: message.object(Some(&message.shown)),
+        message_id: message.message_id.clone(),
+        repeated: false,
+    };
     let effect = Effect {
-        message_id: Some(message.message_id.clone()),
-        chat_id: Some(message.chat_id.clone()),
         msg_type: Some(message.msg_type.clone()),
         content: Some(Value::String(message.sent.clone())),
-        uuid: Some(draft.uuid.clone()).filter(|uuid| !uuid.is_empty()),
-        ..call.new_effect("message")
+        uuid: Some(out.uuid).filter(|uuid| !uuid.is_empty()),
+        ..call.effect_on("message", &message)
     };
     remember_uuid(call, uuid_key, &message.message_id);
     call.world.put_message(message);
+    for part in out.parts {
+        let seq = call.world.next_seq();
+        let part = part.part_of(&delivered.message_id, seq);
+        call.world.put_message(part);
+    }
     call.world.effect(effect);
-    Ok(answer)
+    Ok(delivered)
+}
+
+/// What a uuid was answered with within its window, if anything.
+fn first_success(call: &Call<'_>, key: &str) -> Result<Option<Delivered>, Refusal> {
+    if call.world.busy_uuids.contains(key) {
+        return Err(Refusal::code(230_049));
+    }
+    let Some(first) = call.world.uuid_success(key) else {
+        return Ok(None);
+    };
+    let message =
+        (call.world.messages.get(&first.message_id)).ok_or_else(|| Refusal::code(230_110))?;
+    Ok(Some(Delivered {
+        object: message.object(Some(&message.shown)),
+        message_id: message.message_id.clone(),
+        repeated: true,
+    }))
 }
 
 fn remember_uuid(call: &mut Call<'_>, key: Option<String>, message_id: &str) {

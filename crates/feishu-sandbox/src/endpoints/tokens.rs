@@ -31,7 +31,7 @@ pub(crate) fn issue(call: &mut Call<'_>) -> Handled {
     if call.row().path.contains("app_access_token") {
         answer["app_access_token"] = json!(token.token);
     }
-    Ok(answer)
+    Ok(answer.into())
 }
 
 fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::seed::{SeedChat, User};
+use crate::seed::{Mode, SeedChat, User};
 
 /// Group, or one to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(crate) struct Chat {
     pub(crate) chat_id: String,
     pub(crate) name: String,
     pub(crate) kind: ChatKind,
+    pub(crate) mode: Mode,
     pub(crate) members: Vec<String>,
     member_set: HashSet<String>,
     /// Apps in the group; `None` = every app.
@@ -41,6 +42,7 @@ impl Chat {
                 seed.name.clone()
             },
             kind: ChatKind::Group,
+            mode: seed.mode,
             members: seed.members.clone(),
             member_set: seed.members.iter().cloned().collect(),
             bots: seed
@@ -66,6 +68,7 @@ impl Chat {
                 app_id: app_id.to_owned(),
                 user: user.open_id.clone(),
             },
+            mode: Mode::Group,
             members: vec![user.open_id.clone()],
             member_set: HashSet::from([user.open_id.clone()]),
             bots: Some(HashSet::from([app_id.to_owned()])),

@@ -57,6 +57,22 @@ pub(crate) struct Reaction {
     pub(crate) at_ms: i64,
 }
 
+/// Where a message stands in a conversation: what it answers, and the thread it is in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spot {
+    pub(crate) root_id: Option<String>,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) thread_id: Option<String>,
+}
+
+/// A card as one person sees it who was given one of their own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct View {
+    pub(crate) user: String,
+    pub(crate) sent: String,
+    pub(crate) shown: String,
+}
+
 /// A message in a chat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Message {
@@ -83,6 +99,21 @@ pub(crate) struct Message {
     pub(crate) parent_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) thread_id: Option<String>,
+    /// A thread hangs under it, although it answers something itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) heads_thread: bool,
+    /// The merged forward it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upper_message_id: Option<String>,
+    /// Edits and card updates so far.
+    #[serde(default)]
+    pub(crate) changes: u32,
+    /// Cards of their own that some people see in its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) views: Vec<View>,
+    /// Bubbles below it, by their words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bubbles: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<Pin>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,6 +122,9 @@ pub(crate) struct Message {
     pub(crate) buzzes: Vec<Buzz>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) reactions: Vec<Reaction>,
+    /// Reactions that were taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) removed: Vec<Reaction>,
 }
 
 impl Message {
@@ -121,16 +155,71 @@ impl Message {
             root_id: None,
             parent_id: None,
             thread_id: None,
+            heads_thread: false,
+            upper_message_id: None,
+            changes: 0,
+            views: Vec::new(),
+            bubbles: Vec::new(),
             pin: None,
             reads: Vec::new(),
             buzzes: Vec::new(),
             reactions: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
     /// Whether `app_id` sent it.
     pub(crate) fn is_by(&self, app_id: &str) -> bool {
         matches!(&self.sender, Sender::App(by) if by == app_id)
+    }
+
+    /// Where an answer to it stands: in its thread, if it has one, right under the thread's root.
+    /// Source: endpoints.md 0 (in a thread both are the thread root), 2.3.
+    pub(crate) fn answered(&self) -> Spot {
+        let own = || self.message_id.clone();
+        let root_id = match &self.root_id {
+            Some(root_id) if !self.heads_thread => root_id.clone(),
+            _ => own(),
+        };
+        let parent_id = if self.thread_id.is_some() {
+            root_id.clone()
+        } else {
+            own()
+        };
+        Spot {
+            root_id: Some(root_id),
+            parent_id: Some(parent_id),
+            thread_id: self.thread_id.clone(),
+        }
+    }
+
+    /// Puts it where `spot` says.
+    pub(crate) fn stand(&mut self, spot: Spot) {
+        self.root_id = spot.root_id;
+        self.parent_id = spot.parent_id;
+        self.thread_id = spot.thread_id;
+    }
+
+    /// Whether it is in a thread without being its root.
+    pub(crate) fn is_inside_thread(&self) -> bool {
+        self.thread_id.is_some() && self.root_id.is_some() && !self.heads_thread
+    }
+
+    /// A copy under a new id, as a part of the merged forward `upper`.
+    pub(crate) fn part_of(&self, upper: &str, seq: u64) -> Self {
+        Self {
+            message_id: crate::endpoints::new_id("om_"),
+            seq,
+            upper_message_id: Some(upper.to_owned()),
+            pin: None,
+            reads: Vec::new(),
+            buzzes: Vec::new(),
+            reactions: Vec::new(),
+            removed: Vec::new(),
+            views: Vec::new(),
+            bubbles: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// Notes a reader, once; answers how many buzzes became read by it.
@@ -161,6 +250,7 @@ impl Message {
             ("root_id", &self.root_id),
             ("parent_id", &self.parent_id),
             ("thread_id", &self.thread_id),
+            ("upper_message_id", &self.upper_message_id),
         ] {
             if let Some(id) = id {
                 put(key, json!(id));

@@ -8,6 +8,7 @@ mod batch;
 mod chat;
 mod message;
 mod people;
+mod upload;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use batch::{Batch, Moment};
 pub(crate) use chat::{Chat, ChatKind, p2p_chat_id};
-pub(crate) use message::{Buzz, Mention, Message, Pin, Reaction, Read, Sender};
+pub(crate) use message::{Buzz, Mention, Message, Pin, Reaction, Read, Sender, Spot};
 pub(crate) use people::{IdKind, People};
+pub(crate) use upload::Upload;
 
 use crate::clock::{Clock, HOUR_MS, MINUTE_MS, SECOND_MS, day_utc8, month_utc8};
 use crate::ledger::{Effect, Ledger};
@@ -31,17 +33,6 @@ pub(crate) const UUID_WINDOW_MS: i64 = HOUR_MS;
 pub(crate) const TOKEN_LIFE_MS: i64 = 7_200 * SECOND_MS;
 /// A new token is issued only in the last half hour. Source: endpoints.md 1.
 pub(crate) const TOKEN_RENEWAL_MS: i64 = 30 * MINUTE_MS;
-
-/// Bytes somebody uploaded.
-#[derive(Debug, Clone)]
-pub(crate) struct Upload {
-    pub(crate) key: String,
-    pub(crate) app_id: String,
-    /// `message`, `avatar`; for files `opus`, `mp4`, …
-    pub(crate) kind: String,
-    pub(crate) content_type: String,
-    pub(crate) bytes: bytes::Bytes,
-}
 
 /// A token and its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -250,7 +241,7 @@ impl World {
                 self.next_seq = self.next_seq.max(pin.seq + 1);
                 chat.pins.insert(pin.seq, message.message_id.clone());
             }
-            if !known {
+            if !known && message.upper_message_id.is_none() {
                 chat.messages.push(message.message_id.clone());
             }
         }
@@ -263,6 +254,32 @@ impl World {
             change(message);
             self.touched.push(Touched::Message(message_id.to_owned()));
         }
+    }
+
+    /// The upload under `key`, while the platform still keeps it.
+    pub(crate) fn upload(&self, key: &str) -> Option<&Upload> {
+        let life_ms = self.switches().upload_life.0;
+        let now_ms = self.now_ms();
+        let kept = |upload: &&Upload| life_ms == 0 || now_ms - upload.at_ms < life_ms;
+        self.uploads.get(key).filter(kept)
+    }
+
+    /// The message a thread hangs under.
+    pub(crate) fn thread_root(&self, thread_id: &str) -> Option<&Message> {
+        self.messages.values().find(|message| {
+            message.thread_id.as_deref() == Some(thread_id)
+                && message.upper_message_id.is_none()
+                && !message.is_inside_thread()
+        })
+    }
+
+    /// The parts of a merged forward, in their order.
+    pub(crate) fn parts(&self, upper: &str) -> Vec<&Message> {
+        let mut parts: Vec<&Message> = (self.messages.values())
+            .filter(|message| message.upper_message_id.as_deref() == Some(upper))
+            .collect();
+        parts.sort_unstable_by_key(|message| message.seq);
+        parts
     }
 
     /// Counts the buzzes of `message` that nobody read: after a restart.

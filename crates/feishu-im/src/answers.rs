@@ -231,6 +231,78 @@ pub struct UploadedImage {
     pub image_key: String,
 }
 
+/// An uploaded file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UploadedFile {
+    /// `file_…`, usable by this app only.
+    pub file_key: String,
+}
+
+/// A merged forward that was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct MergeForwarded {
+    /// The new message.
+    pub message: Message,
+    /// What was left out of it.
+    #[serde(deserialize_with = "lists")]
+    pub invalid_message_id_list: Vec<String>,
+}
+
+/// A card for one member that was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Ephemeral {
+    /// `om_…`
+    pub message_id: String,
+}
+
+/// A reaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reaction {
+    /// What takes it away again.
+    pub reaction_id: String,
+    /// Who reacted.
+    pub operator: Operator,
+    /// Unix milliseconds.
+    #[serde(deserialize_with = "number::optional")]
+    pub action_time: Option<i64>,
+    /// How.
+    pub reaction_type: Emoji,
+}
+
+/// Who reacted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Operator {
+    /// An app id, or a person's id of the kind that was asked for.
+    pub operator_id: String,
+    /// `app` or `user`.
+    pub operator_type: String,
+}
+
+/// Kind of a reaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Emoji {
+    /// The platform's name.
+    pub emoji_type: String,
+}
+
+/// A page of reactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reactions {
+    /// The reactions.
+    pub items: Vec<Reaction>,
+    /// Whether there is another page.
+    pub has_more: bool,
+    /// Where it begins.
+    pub page_token: Option<String>,
+}
+
 /// The answer of the bot info endpoint; read it from the whole body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -258,6 +330,27 @@ pub struct TenantToken {
     /// Seconds it still lives.
     #[serde(deserialize_with = "number::plain")]
     pub expire: i64,
+}
+
+/// The answer of the app token endpoint; read it from the whole body.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct AppToken {
+    /// `a-…` or `t-…`
+    pub app_access_token: String,
+    /// `t-…`
+    pub tenant_access_token: String,
+    /// Seconds they still live.
+    #[serde(deserialize_with = "number::plain")]
+    pub expire: i64,
+}
+
+impl std::fmt::Debug for AppToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppToken")
+            .field("expire", &self.expire)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for MessageBody {

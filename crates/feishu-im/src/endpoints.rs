@@ -4,7 +4,9 @@
 //! Another endpoint is another variant and another row.
 //! Not here: what is sent (`op`), what answers mean (`codes`).
 
-use crate::limits::{API_MINUTE, API_SECOND, BATCH_DAY, Window};
+use crate::limits::{
+    API_MINUTE, API_SECOND, BATCH_DAY, EPHEMERAL_CHAT_SECOND, PREVIEW_SECOND, Window,
+};
 
 /// One endpoint of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +30,26 @@ pub enum Api {
     UploadImage,
     BotInfo,
     TenantToken,
+    Reply,
+    Edit,
+    Forward,
+    MergeForward,
+    ForwardThread,
+    FollowUp,
+    UpdateCard,
+    DelayUpdateCard,
+    SendEphemeral,
+    DeleteEphemeral,
+    React,
+    Unreact,
+    ListReactions,
+    BatchQueryReactions,
+    UploadFile,
+    DownloadImage,
+    DownloadFile,
+    GetResource,
+    UpdateUrlPreviews,
+    AppToken,
 }
 
 /// The verb of a call.
@@ -85,7 +107,7 @@ pub enum Family {
 pub enum Topic {
     /// Token endpoints.
     Token,
-    /// Messages, urgent, pins, reads, batch reads.
+    /// Messages, urgent, pins, reads, batch reads, updates of a card by its message.
     Message,
     /// The old batch send.
     BatchSend,
@@ -110,6 +132,8 @@ pub enum Topic {
 pub enum Tier {
     /// 1000 a minute and 50 a second, both at once.
     Four,
+    /// 5 a second ([`PREVIEW_SECOND`]).
+    Six,
     /// No figure is published.
     Unpublished,
 }
@@ -119,6 +143,7 @@ impl Tier {
     pub fn windows(self) -> &'static [Window] {
         match self {
             Tier::Four => &[API_MINUTE, API_SECOND],
+            Tier::Six => &[PREVIEW_SECOND],
             Tier::Unpublished => &[],
         }
     }
@@ -131,6 +156,8 @@ pub enum Paced {
     Receiver,
     /// 5 a second on one message ([`crate::limits::MESSAGE_SECOND`]).
     Message,
+    /// So many calls for one group, beside what its messages may take.
+    Group(Window),
     /// So many messages (not calls) a day.
     Day(Window),
 }
@@ -187,6 +214,26 @@ impl Api {
         Api::UploadImage,
         Api::BotInfo,
         Api::TenantToken,
+        Api::Reply,
+        Api::Edit,
+        Api::Forward,
+        Api::MergeForward,
+        Api::ForwardThread,
+        Api::FollowUp,
+        Api::UpdateCard,
+        Api::DelayUpdateCard,
+        Api::SendEphemeral,
+        Api::DeleteEphemeral,
+        Api::React,
+        Api::Unreact,
+        Api::ListReactions,
+        Api::BatchQueryReactions,
+        Api::UploadFile,
+        Api::DownloadImage,
+        Api::DownloadFile,
+        Api::GetResource,
+        Api::UpdateUrlPreviews,
+        Api::AppToken,
     ];
 
     /// The row of this endpoint.
@@ -252,7 +299,7 @@ const fn method_len(method: Method) -> usize {
 }
 
 #[rustfmt::skip] // a table: one endpoint, one or two lines
-static TABLE: [Endpoint; 18] = [
+static TABLE: [Endpoint; 38] = [
     Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Body, paces: &[Paced::Receiver],
         ..row(Api::SendMessage, "send_message", Method::Post, "POST /open-apis/im/v1/messages", "send message page, May 2026") },
     Endpoint { repeat: Repeat::Dup, family: Family::Old, topic: Topic::BatchSend, paces: &[Paced::Day(BATCH_DAY)],
@@ -283,6 +330,46 @@ static TABLE: [Endpoint; 18] = [
         ..row(Api::BotInfo, "bot_info", Method::Get, "GET /open-apis/bot/v3/info", "bot info page, May 2026; counted in the month") },
     Endpoint { repeat: Repeat::Set, family: Family::Token, topic: Topic::Token, tier: Tier::Unpublished, counted: false,
         ..row(Api::TenantToken, "tenant_token", Method::Post, "POST /open-apis/auth/v3/tenant_access_token/internal", "tenant token page, May 2026") },
+    Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Body, paces: &[Paced::Receiver],
+        ..row(Api::Reply, "reply", Method::Post, "POST /open-apis/im/v1/messages/:message_id/reply", "reply page, May 2026") },
+    Endpoint { repeat: Repeat::Set, paces: &[Paced::Message],
+        ..row(Api::Edit, "edit", Method::Put, "PUT /open-apis/im/v1/messages/:message_id", "edit page, May 2026; each success spends one of 20 edits; that its 230020 counts by message is assumed") },
+    Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Query, paces: &[Paced::Receiver],
+        ..row(Api::Forward, "forward", Method::Post, "POST /open-apis/im/v1/messages/:message_id/forward", "forward page, May 2026; the uuid holds for each target") },
+    Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Query, paces: &[Paced::Receiver],
+        ..row(Api::MergeForward, "merge_forward", Method::Post, "POST /open-apis/im/v1/messages/merge_forward", "merge forward page, May 2026; the uuid holds for each target") },
+    Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Query, paces: &[Paced::Receiver],
+        ..row(Api::ForwardThread, "forward_thread", Method::Post, "POST /open-apis/im/v1/threads/:thread_id/forward", "thread forward page, May 2026; the uuid holds for each target") },
+    Endpoint { repeat: Repeat::Guard, topic: Topic::FollowUp,
+        ..row(Api::FollowUp, "follow_up", Method::Post, "POST /open-apis/im/v1/messages/:message_id/push_follow_up", "follow-up bubbles page, May 2026; a repeat answers 230008") },
+    Endpoint { repeat: Repeat::Set, paces: &[Paced::Message],
+        ..row(Api::UpdateCard, "update_card", Method::Patch, "PATCH /open-apis/im/v1/messages/:message_id", "card update page, May 2026; the last write wins") },
+    Endpoint { repeat: Repeat::Set, topic: Topic::DelayedCard, family: Family::Old,
+        ..row(Api::DelayUpdateCard, "delay_update_card", Method::Post, "POST /open-apis/interactive/v1/card/update", "delayed card update page, May 2026; a token serves twice, then 300040; the status of a refusal is not stated") },
+    Endpoint { repeat: Repeat::Dup, topic: Topic::Ephemeral, family: Family::Old, paces: &[Paced::Group(EPHEMERAL_CHAT_SECOND)],
+        ..row(Api::SendEphemeral, "send_ephemeral", Method::Post, "POST /open-apis/ephemeral/v1/send", "ephemeral card page, May 2026; the status of a refusal is not stated") },
+    Endpoint { repeat: Repeat::Guard, topic: Topic::Ephemeral, family: Family::Old,
+        ..row(Api::DeleteEphemeral, "delete_ephemeral", Method::Post, "POST /open-apis/ephemeral/v1/delete", "ephemeral card deletion page, May 2026; a repeat answers 18051") },
+    Endpoint { repeat: Repeat::Dup, topic: Topic::Reaction,
+        ..row(Api::React, "react", Method::Post, "POST /open-apis/im/v1/messages/:message_id/reactions", "reaction page, May 2026; whether a repeat answers the same reaction is not stated, so the worse is assumed; a list tells") },
+    Endpoint { repeat: Repeat::Guard, topic: Topic::Reaction,
+        ..row(Api::Unreact, "unreact", Method::Delete, "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id", "reaction deletion page, May 2026; that a repeat answers 231011 is inferred") },
+    Endpoint { topic: Topic::Reaction,
+        ..row(Api::ListReactions, "list_reactions", Method::Get, "GET /open-apis/im/v1/messages/:message_id/reactions", "reaction list page, May 2026") },
+    Endpoint { topic: Topic::Reaction,
+        ..row(Api::BatchQueryReactions, "batch_query_reactions", Method::Post, "POST /open-apis/im/v1/messages/reactions/batch_query", "reaction batch query page, May 2026") },
+    Endpoint { repeat: Repeat::Orphan, topic: Topic::File,
+        ..row(Api::UploadFile, "upload_file", Method::Post, "POST /open-apis/im/v1/files", "file upload page, May 2026") },
+    Endpoint { topic: Topic::File,
+        ..row(Api::DownloadImage, "download_image", Method::Get, "GET /open-apis/im/v1/images/:image_key", "image download page, May 2026; answers bytes") },
+    Endpoint { topic: Topic::File,
+        ..row(Api::DownloadFile, "download_file", Method::Get, "GET /open-apis/im/v1/files/:file_key", "file download page, May 2026; answers bytes") },
+    Endpoint { topic: Topic::File,
+        ..row(Api::GetResource, "get_resource", Method::Get, "GET /open-apis/im/v1/messages/:message_id/resources/:file_key", "message resource page, May 2026; answers bytes") },
+    Endpoint { repeat: Repeat::Set, tier: Tier::Six,
+        ..row(Api::UpdateUrlPreviews, "update_url_previews", Method::Post, "POST /open-apis/im/v2/url_previews/batch_update", "URL preview update page, May 2026; a preview token serves once in 5 s") },
+    Endpoint { repeat: Repeat::Set, family: Family::Token, topic: Topic::Token, tier: Tier::Unpublished, counted: false,
+        ..row(Api::AppToken, "app_token", Method::Post, "POST /open-apis/auth/v3/app_access_token/internal", "app token page, May 2026") },
 ];
 
 #[cfg(test)]

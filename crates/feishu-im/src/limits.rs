@@ -51,6 +51,21 @@ pub const BATCH_DAY: Window = Window {
     count: 500_000,
     ms: DAY_MS,
 };
+/// Cards for one member, in one group. Source: ephemeral card page.
+pub const EPHEMERAL_CHAT_SECOND: Window = Window {
+    count: 40,
+    ms: SECOND_MS,
+};
+/// Updates of URL previews, for one app in one tenant. Source: URL preview update page.
+pub const PREVIEW_SECOND: Window = Window {
+    count: 5,
+    ms: SECOND_MS,
+};
+/// Updates of one URL preview. Source: URL preview update page.
+pub const PREVIEW_TOKEN: Window = Window {
+    count: 1,
+    ms: 5 * SECOND_MS,
+};
 /// A custom group bot per minute. Source: custom bot page.
 pub const BOT_MINUTE: Window = Window {
     count: 100,
@@ -107,6 +122,30 @@ const _: () = assert!(ENVELOPE_BYTES > 63 + UUID_CHARS_MAX && ENVELOPE_BYTES < R
 pub const BATCH_IDS_MAX: usize = 200;
 /// People buzzed by one call. Source: urgent pages.
 pub const URGENT_USERS_MAX: usize = 200;
+/// Messages in one merged forward. Source: merge forward page.
+pub const MERGE_FORWARD_MAX: usize = 100;
+/// Bubbles of one follow-up. Source: follow-up bubbles page.
+pub const FOLLOW_UPS_MAX: usize = 3;
+/// Characters of a bubble, in each language. Source: follow-up bubbles page.
+pub const FOLLOW_UP_CHARS_MAX: usize = 200;
+/// Languages of a bubble beside its own. Source: follow-up bubbles page.
+pub const FOLLOW_UP_LANGUAGES_MAX: usize = 50;
+/// Preview tokens of one update. Source: URL preview update page.
+pub const PREVIEW_TOKENS_MAX: usize = 10;
+/// People of one update of URL previews. Source: URL preview update page.
+pub const PREVIEW_USERS_MAX: usize = 100;
+/// Messages of one batch query of reactions. Source: reaction batch query page.
+pub const REACTION_QUERIES_MAX: usize = 20;
+/// Reactions of each message of a batch query. Source: reaction batch query page.
+pub const REACTIONS_PER_MESSAGE_MAX: u32 = 10;
+/// Items on a page of reactions. Source: reaction list page.
+pub const REACTIONS_PAGE_MAX: u32 = 50;
+/// Edits of one message. Source: edit page.
+pub const EDITS_MAX: u32 = 20;
+/// Uses of the token of a click. An older page says three. Source: delayed card update page.
+pub const CARD_TOKEN_USES: u32 = 2;
+/// Bytes of a custom bot's body. Smaller reading of 20 KB. Source: custom bot page.
+pub const BOT_BYTES_MAX: usize = 20_000;
 /// Elements of a JSON 2.0 card. Source: card structure page.
 pub const CARD_ELEMENTS_MAX: usize = 200;
 /// Width of a divider's text, a Chinese character counting two: 20 letters or 10 Chinese ones.
@@ -116,6 +155,8 @@ pub const DIVIDER_WIDTH_MAX: usize = 20;
 pub const IMAGE_BYTES_MAX: u64 = 10_000_000;
 /// Bytes of a file. Smaller reading of 30 MB. Source: file upload page.
 pub const FILE_BYTES_MAX: u64 = 30_000_000;
+/// Bytes of a download. The larger reading of 100 MB, as it bounds what the platform may answer. Source: download pages.
+pub const DOWNLOAD_BYTES_MAX: u64 = 100 << 20;
 /// Items on a page of history. Source: history page.
 pub const HISTORY_PAGE_MAX: u32 = 50;
 /// Items on a page of readers. Source: read users page.
@@ -127,6 +168,13 @@ pub const PINS_PAGE_MAX: u32 = 50;
 pub const READ_USERS_WINDOW_MS: i64 = 7 * DAY_MS;
 /// How long a batch's progress and counts can be asked for. Source: batch progress page.
 pub const BATCH_READ_WINDOW_MS: i64 = 30 * DAY_MS;
+
+/// How long a sent card can be updated. Source: card update page.
+pub const CARD_UPDATE_WINDOW_MS: i64 = 14 * DAY_MS;
+/// How long the token of a click serves. Source: delayed card update page.
+pub const CARD_TOKEN_WINDOW_MS: i64 = 30 * MINUTE_MS;
+/// How old a message may be for follow-up bubbles. Source: follow-up bubbles page.
+pub const FOLLOW_UP_WINDOW_MS: i64 = 600 * SECOND_MS;
 
 /// A token is renewed by the platform only in the last part of its life. Source: tenant token page.
 pub const TOKEN_RENEWAL_MS: i64 = 30 * MINUTE_MS;

@@ -59,7 +59,7 @@ pub(crate) struct Ask<'a> {
     /// Whom it reaches: a chat id, or any address as written; an `om_` stands for its chat.
     /// Counts only where the API has a window for receivers.
     pub(crate) receiver: Option<&'a str>,
-    /// Which message it changes. Counts only where the API has a window for messages.
+    /// Which message it changes, or of a card for one member the group. Counts only where the API has such a window.
     pub(crate) message: Option<&'a str>,
     /// May use the reserve.
     pub(crate) high: bool,
@@ -115,6 +115,20 @@ struct On {
 }
 
 impl Limits {
+    /// The caps of a tier's windows; one that is off here is off for every tier.
+    fn of(&self, tier: Tier) -> Limits {
+        let (app_minute, app_second) = match tier {
+            Tier::Four => (self.app_minute, self.app_second),
+            Tier::Six => (0, self.app_second.min(limits::PREVIEW_SECOND.count)),
+            Tier::Unpublished => (0, 0),
+        };
+        Limits {
+            app_minute,
+            app_second,
+            ..*self
+        }
+    }
+
     fn on(&self) -> On {
         On {
             minute: self.app_minute > 0,
@@ -244,7 +258,8 @@ impl Pace {
             }
         }
         if let Some(windows) = apis.get_mut(&ask.api) {
-            windows.ask(&facts.limits, ask.high, now, &mut latest);
+            let limits = facts.limits.of(ask.api.endpoint().tier);
+            windows.ask(&limits, ask.high, now, &mut latest);
         }
         latest.0
     }
@@ -255,7 +270,7 @@ impl Pace {
             return None;
         }
         let app = &mut self.apps[ask.app];
-        let on = app.facts.limits.on();
+        let on = app.facts.on(ask.api);
         app.each(ask.api, on, |window| window.take(1));
         let scopes = app.facts.scopes(ask);
         let day = scopes.day.map_or(0, |(weight, _)| weight);
@@ -340,7 +355,7 @@ impl Pace {
     /// `now` for calls that were open at the crash.
     pub(crate) fn restore(&mut self, app: usize, api: Api, past: &[(i64, u32)], now: i64) {
         let app = &mut self.apps[app];
-        let on = app.facts.limits.on();
+        let on = app.facts.on(api);
         for &(ms, calls) in past {
             app.each(api, on, |window| window.close(calls, ms.min(now)));
         }
@@ -382,12 +397,8 @@ impl App {
         self.apis.entry(api).or_insert_with(ApiWindows::new)
     }
 
-    /// Every window of this API that is among `on`.
+    /// Every window of this API that is `on`.
     fn each(&mut self, api: Api, on: On, act: impl Fn(&mut Window)) {
-        let on = match api.endpoint().tier {
-            Tier::Four => on,
-            Tier::Unpublished => On::default(),
-        };
         if on.minute {
             act(&mut self.windows(api).minute);
         }
@@ -402,17 +413,26 @@ impl App {
 }
 
 impl Facts {
+    /// Which windows of this API count.
+    fn on(&self, api: Api) -> On {
+        self.limits.of(api.endpoint().tier).on()
+    }
+
     /// Every window that this call counts in, beside those of its API.
     fn scopes<'a>(&'a self, ask: &Ask<'a>) -> Scopes<'a> {
         let mut scopes = Scopes::default();
         for paced in ask.api.endpoint().paces {
             match paced {
                 Paced::Receiver => scopes.receiver = ask.receiver.map(|name| self.receiver(name)),
-                Paced::Message => {
+                Paced::Message | Paced::Group(_) => {
+                    let cap = match paced {
+                        Paced::Group(window) => window.count,
+                        _ => MESSAGE_SECOND.count,
+                    };
                     let named = |name| Named {
                         row: self.tenant,
                         name,
-                        cap: MESSAGE_SECOND.count,
+                        cap,
                     };
                     scopes.message = ask.message.map(named);
                 }

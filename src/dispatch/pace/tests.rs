@@ -86,6 +86,43 @@ fn a_receiver_has_five_a_second_counted_from_the_answers() {
 }
 
 #[test]
+fn previews_have_five_a_second_and_cards_for_one_member_forty_in_a_group() {
+    let mut pace = one_app(REAL);
+    let preview = Ask {
+        api: Api::UpdateUrlPreviews,
+        receiver: None,
+        ..send("")
+    };
+    assert_eq!(drain_answered(&mut pace, &preview, 0), 5);
+    assert_eq!(
+        pace.earliest(&preview, 0),
+        Earliest::At {
+            ms: 1_001,
+            by: Blocker::Api
+        }
+    );
+    let card = |group| Ask {
+        api: Api::SendEphemeral,
+        high: true,
+        ..pin(group)
+    };
+    assert_eq!(drain_answered(&mut pace, &card("oc_a"), 0), 40);
+    assert_eq!(
+        pace.earliest(&card("oc_a"), 0),
+        Earliest::At {
+            ms: 1_001,
+            by: Blocker::Message
+        }
+    );
+    assert_eq!(drain_answered(&mut pace, &card("oc_b"), 0), 10);
+    let mut off = one_app(OFF);
+    for _ in 0..60 {
+        let hold = off.take(&preview, 0).expect("no window is on");
+        off.answered(hold, 0);
+    }
+}
+
+#[test]
 fn the_last_slots_of_an_api_are_for_high() {
     let mut pace = one_app(REAL);
     let mut taken = 0;

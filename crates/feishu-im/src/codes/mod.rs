@@ -55,7 +55,7 @@ pub enum Scope {
     Any,
     /// Every endpoint of a topic.
     Topic(Topic),
-    /// These endpoints, by [`Api::name`]; may name one that is not in the table yet.
+    /// These endpoints, by [`Api::name`].
     Only(&'static [&'static str]),
     /// No answer: shown in the user's client.
     Client,

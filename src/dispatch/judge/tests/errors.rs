@@ -27,6 +27,19 @@ const MESSAGES: &str = "
     230111 C, 231203 C, 231204 C, 232009 G";
 const NOT_RECALL: &str = "230011 G, 230110 G";
 const RECALL: &str = "230011 D, 230110 D";
+const REPLY: &str = "230071 C, 230072 C";
+const EDIT: &str = "230071 C, 230072 C, 230073 C, 230074 C";
+const FORWARDS: &str = "230073 P, 230074 P";
+const FOLLOW_UP: &str = "
+    230002 C, 230003 C, 230004 C, 230005 P, 230006 C, 230007 C, 230008 D";
+const REACTIONS: &str = "
+    231001 C, 231002 P, 231003 G, 231004 G, 231005 G, 231006 R, 231007 C, 231008 P, 231010 C, 231012 C, 231013 C,
+    231014 C, 231015 A, 231017 C, 231018 C, 231019 P, 231020 P, 231021 P, 231022 P, 230110 G, 232009 G";
+const NOT_UNREACT: &str = "231011 C";
+const UNREACT: &str = "231011 D";
+const DELAYED: &str = "
+    10002 C, 11311 C, 100030 C, 200320 C, 300020 C, 300090 C, 100000 C, 200000 G, 200310 C, 300030 C, 300040 C";
+const EPHEMERAL: &str = "18051 D";
 const UPLOADS: &str = "
     232096 R, 234001 C, 234002 T, 234003 C, 234004 P, 234005 G, 234006 C, 234007 P api, 234008 C, 234009 P,
     234010 C, 234011 C, 234019 R, 234037 C, 234038 P, 234039 C, 234040 C, 234041 P, 234042 R, 234043 C";
@@ -136,14 +149,30 @@ fn does(api: Api, verdict: &Verdict, letter: char, pause: Option<PauseScope>) {
     assert!(judgement.outcome == outcome && right, "{said}");
 }
 
-/// The pages that speak of this endpoint.
+/// The pages that speak of this endpoint. A later page has the last word about a number.
 fn pages(api: Api) -> Vec<&'static str> {
     match api {
         Api::BatchSend => vec![GATEWAY, BATCH],
-        Api::UploadImage => vec![GATEWAY, UPLOADS],
+        Api::UploadImage
+        | Api::UploadFile
+        | Api::DownloadImage
+        | Api::DownloadFile
+        | Api::GetResource => vec![GATEWAY, UPLOADS],
         Api::BotInfo => vec![GATEWAY],
-        Api::TenantToken => vec![TOKEN],
+        Api::TenantToken | Api::AppToken => vec![TOKEN],
         Api::Recall => vec![GATEWAY, MESSAGES, RECALL],
+        Api::Reply => vec![GATEWAY, MESSAGES, NOT_RECALL, REPLY],
+        Api::Edit => vec![GATEWAY, MESSAGES, NOT_RECALL, EDIT],
+        Api::Forward | Api::MergeForward | Api::ForwardThread => {
+            vec![GATEWAY, MESSAGES, NOT_RECALL, FORWARDS]
+        }
+        Api::FollowUp => vec![GATEWAY, FOLLOW_UP],
+        Api::React | Api::ListReactions | Api::BatchQueryReactions => {
+            vec![GATEWAY, REACTIONS, NOT_UNREACT]
+        }
+        Api::Unreact => vec![GATEWAY, REACTIONS, UNREACT],
+        Api::DelayUpdateCard => vec![GATEWAY, DELAYED],
+        Api::SendEphemeral | Api::DeleteEphemeral => vec![GATEWAY, EPHEMERAL],
         Api::SendMessage
         | Api::UrgentApp
         | Api::UrgentSms
@@ -156,7 +185,9 @@ fn pages(api: Api) -> Vec<&'static str> {
         | Api::BatchProgress
         | Api::BatchReadUser
         | Api::GetMessage
-        | Api::ListMessages => vec![GATEWAY, MESSAGES, NOT_RECALL],
+        | Api::ListMessages
+        | Api::UpdateCard
+        | Api::UpdateUrlPreviews => vec![GATEWAY, MESSAGES, NOT_RECALL],
     }
 }
 

@@ -3,7 +3,20 @@
 //! Promises: field names are the platform's; a request depends on nothing but the struct.
 //! Not here: checks of content (`content`), answers (`answers`).
 
-use std::fmt;
+mod cards;
+mod files;
+mod messages;
+mod reactions;
+
+pub use cards::{
+    DelayUpdateCard, DeleteEphemeral, Member, SendEphemeral, UpdateCard, UpdateUrlPreviews,
+};
+pub use files::{DownloadFile, DownloadImage, FILE_TYPES, GetResource, ResourceType, UploadFile};
+pub use messages::{
+    Bubble, Edit, FollowUp, Forward, ForwardThread, LANGUAGES, LocalBubble, MergeForward, Reply,
+    Target,
+};
+pub use reactions::{BatchQueryReactions, ListReactions, React, ReactionQuery, Unreact};
 
 use serde::Serialize;
 
@@ -11,6 +24,18 @@ use crate::content::{BatchContent, BatchLists};
 use crate::endpoints::Api;
 use crate::ids::IdType;
 use crate::request::{Body, FileSource, Request};
+
+/// `Debug` by name alone: fields are ids, content and secrets.
+macro_rules! nameless_debug {
+    ($($op:ident),*) => {$(
+        impl std::fmt::Debug for $op<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(stringify!($op))
+            }
+        }
+    )*};
+}
+use nameless_debug;
 
 /// Sends one message. Answer: [`crate::answers::Message`].
 #[derive(Clone, Copy)]
@@ -390,26 +415,34 @@ pub struct TenantToken<'a> {
 impl TenantToken<'_> {
     /// The request.
     pub fn request(&self) -> Request {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            app_id: &'a str,
-            app_secret: &'a str,
-        }
         let &TenantToken { app_id, app_secret } = self;
-        Request::new(Api::TenantToken, &[]).json(&Wire { app_id, app_secret })
+        Request::new(Api::TenantToken, &[]).json(&Credentials { app_id, app_secret })
     }
 }
 
-/// `Debug` by name alone: fields are ids, content and secrets.
-macro_rules! nameless_debug {
-    ($($op:ident),*) => {$(
-        impl fmt::Debug for $op<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($op))
-            }
-        }
-    )*};
+/// Asks for an app token. Answer: [`crate::answers::AppToken`], read from the whole body.
+#[derive(Clone, Copy)]
+pub struct AppToken<'a> {
+    /// `cli_…`
+    pub app_id: &'a str,
+    /// The app's secret.
+    pub app_secret: &'a str,
 }
+
+impl AppToken<'_> {
+    /// The request.
+    pub fn request(&self) -> Request {
+        let &AppToken { app_id, app_secret } = self;
+        Request::new(Api::AppToken, &[]).json(&Credentials { app_id, app_secret })
+    }
+}
+
+#[derive(Serialize)]
+struct Credentials<'a> {
+    app_id: &'a str,
+    app_secret: &'a str,
+}
+
 nameless_debug!(
     SendMessage,
     BatchSend,
@@ -425,7 +458,8 @@ nameless_debug!(
     GetMessage,
     ListMessages,
     UploadImage,
-    TenantToken
+    TenantToken,
+    AppToken
 );
 
 #[cfg(test)]
@@ -434,7 +468,7 @@ mod tests {
     use crate::content::Content;
 
     #[track_caller]
-    fn check(request: &Request, call: &str, body: &str) {
+    pub(super) fn check(request: &Request, call: &str, body: &str) {
         let mark = if request.query.is_empty() { "" } else { "?" };
         let method = request.api.endpoint().method.as_str();
         assert_eq!(
@@ -448,7 +482,7 @@ mod tests {
         }
     }
 
-    const IM: &str = "/open-apis/im/v1";
+    pub(super) const IM: &str = "/open-apis/im/v1";
 
     #[test]
     fn writes_are_written_as_the_pages_say() {

@@ -1,0 +1,217 @@
+//! The table: medians, what they are compared with, what is to be reached, and how quiet the machine was.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::common::quiet::Beside;
+
+/// What a row is to reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// A share of what it is compared with.
+    ShareAtLeast(f64),
+    /// Likewise, and no more.
+    ShareAtMost(f64),
+    /// A figure, whatever the machine.
+    AtMost(f64),
+    /// So much more than what it is compared with.
+    MoreAtMost(f64),
+    /// It is there to be read.
+    None,
+}
+
+/// One row, with every run.
+#[derive(Debug)]
+pub(crate) struct Row {
+    name: String,
+    unit: &'static str,
+    /// What it is compared with, if anything.
+    against: &'static str,
+    goal: Goal,
+    other: Vec<f64>,
+    relay: Vec<f64>,
+    disturbed: usize,
+}
+
+impl Row {
+    pub(crate) fn new(name: String, unit: &'static str, against: &'static str, goal: Goal) -> Row {
+        Row {
+            name,
+            unit,
+            against,
+            goal,
+            other: Vec::new(),
+            relay: Vec::new(),
+            disturbed: 0,
+        }
+    }
+
+    /// One run: the figure beside it, ours, and what disturbed them.
+    pub(crate) fn add(&mut self, other: Option<f64>, relay: f64, beside: &[Beside]) {
+        self.other.extend(other);
+        self.relay.push(relay);
+        self.disturbed += usize::from(!beside.iter().all(|one| one.is_quiet()));
+    }
+
+    /// What is judged, run by run: a share, a difference, or the figure itself.
+    fn judged(&self) -> Vec<f64> {
+        let pairs = self.relay.iter().zip(&self.other);
+        match self.goal {
+            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) => pairs.map(|(a, b)| a / b).collect(),
+            Goal::MoreAtMost(_) => pairs.map(|(a, b)| a - b).collect(),
+            Goal::AtMost(_) | Goal::None => self.relay.clone(),
+        }
+    }
+
+    /// `None`: there was nothing to reach.
+    fn is_met(&self) -> Option<bool> {
+        let judged = median(&self.judged());
+        match self.goal {
+            Goal::ShareAtLeast(least) => Some(judged >= least),
+            Goal::ShareAtMost(most) | Goal::AtMost(most) | Goal::MoreAtMost(most) => {
+                Some(judged <= most)
+            }
+            Goal::None => None,
+        }
+    }
+
+    fn goal(&self) -> String {
+        match self.goal {
+            Goal::ShareAtLeast(share) => format!("≥ {share:.2} ×"),
+            Goal::ShareAtMost(share) => format!("≤ {share:.2} ×"),
+            Goal::AtMost(most) => format!("≤ {} {}", short(most), self.unit),
+            Goal::MoreAtMost(most) => format!("≤ +{} {}", short(most), self.unit),
+            Goal::None => String::new(),
+        }
+    }
+
+    fn reached(&self) -> String {
+        let judged = median(&self.judged());
+        match self.goal {
+            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) => format!("{judged:.2} ×"),
+            Goal::MoreAtMost(_) => format!("{judged:+.2} {}", self.unit),
+            Goal::AtMost(_) | Goal::None => format!("{} {}", short(judged), self.unit),
+        }
+    }
+
+    /// How far the runs lie apart, as a share of their median.
+    fn spread(&self) -> String {
+        let (least, most) = self.relay.iter().fold((f64::MAX, f64::MIN), |(a, b), one| {
+            (a.min(*one), b.max(*one))
+        });
+        format!("{:.0} %", (most - least) / median(&self.relay) * 100.0)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name, "unit": self.unit, "against": self.against,
+            "other": self.other, "relay": self.relay, "judged": median(&self.judged()),
+            "goal": self.goal(), "met": self.is_met(), "disturbed": self.disturbed,
+        })
+    }
+}
+
+/// Where and when it was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Circumstances {
+    pub(crate) relay: String,
+    pub(crate) cores: usize,
+    pub(crate) runs: usize,
+    pub(crate) quick: bool,
+    pub(crate) load_before: f64,
+    pub(crate) load_after: f64,
+    /// Over the whole time.
+    pub(crate) beside: Beside,
+}
+
+impl Circumstances {
+    fn text(&self) -> String {
+        let quiet = if self.beside.is_quiet() {
+            "quiet"
+        } else {
+            "NOT QUIET"
+        };
+        format!(
+            "{}{} runs on {} cores; the machine was {quiet}: others computed {:.1} %, stolen {:.1} %, load {:.2} before and {:.2} after",
+            if self.quick { "a quick look; " } else { "" },
+            self.runs,
+            self.cores,
+            self.beside.others * 100.0,
+            self.beside.stolen * 100.0,
+            self.load_before,
+            self.load_after,
+        )
+    }
+}
+
+/// The table as it is printed; it is Markdown, too.
+pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header([
+        "row",
+        "beside it",
+        "relay",
+        "compared",
+        "to reach",
+        "met",
+        "runs",
+        "spread",
+        "disturbed",
+    ]);
+    for row in rows {
+        let other = match row.against {
+            "" => String::new(),
+            against => format!("{against} {} {}", short(median(&row.other)), row.unit),
+        };
+        let met = match row.is_met() {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "",
+        };
+        table.add_row([
+            row.name.clone(),
+            other,
+            format!("{} {}", short(median(&row.relay)), row.unit),
+            row.reached(),
+            row.goal(),
+            met.to_owned(),
+            row.relay.len().to_string(),
+            row.spread(),
+            row.disturbed.to_string(),
+        ]);
+    }
+    for place in [1, 2, 3, 4, 6, 7, 8] {
+        if let Some(column) = table.column_mut(place) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n\n{}\n", circumstances.text())
+}
+
+/// The same for programs, with every run.
+pub(crate) fn json(rows: &[Row], circumstances: &Circumstances) -> Value {
+    let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+    json!({"circumstances": circumstances, "rows": rows})
+}
+
+/// Three digits that count.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        0.0..10.0 => format!("{figure:.2}"),
+        10.0..100.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}

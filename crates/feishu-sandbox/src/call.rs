@@ -49,6 +49,8 @@ pub(crate) struct Arrived {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) authorization: Option<String>,
+    /// The name it was called under.
+    pub(crate) host: String,
     pub(crate) body: Bytes,
     /// Parts of the form, where the endpoint takes one and the body was one.
     pub(crate) form: Option<Vec<Part>>,
@@ -162,6 +164,19 @@ impl Call<'_> {
         limit: u32,
         reason: &str,
     ) -> Result<(), Refusal> {
+        let code = self.row().window_code;
+        self.take_window_as(scope, key, limit, code, reason)
+    }
+
+    /// The same, where a full window refuses with `code`.
+    pub(crate) fn take_window_as(
+        &mut self,
+        scope: Scope,
+        key: &str,
+        limit: u32,
+        code: i64,
+        reason: &str,
+    ) -> Result<(), Refusal> {
         let asks = [Ask {
             scope,
             key: key.to_owned(),
@@ -170,9 +185,7 @@ impl Call<'_> {
         let refused_count = self.world.switches().refused_calls_count;
         match self.world.windows.take(&asks, self.now_ms, refused_count) {
             None => Ok(()),
-            Some(_) => Err(Refusal::code(self.row().window_code)
-                .because(reason)
-                .by_a_window()),
+            Some(_) => Err(Refusal::code(code).because(reason).by_a_window()),
         }
     }
 

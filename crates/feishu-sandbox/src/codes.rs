@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use crate::windows::Full;
+
 /// One row of the table below.
 struct Code {
     code: i64,
@@ -35,6 +37,7 @@ const GATEWAY: &[Code] = &[
     row(99_991_661, 400, "Missing access token for authorization"),
     row(99_991_662, 400, "the app is disabled"),
     row(99_991_663, 400, "Invalid access token for authorization"),
+    row(99_991_664, 400, "Invalid app access token"),
     row(99_991_668, 400, "a user access token is not taken here"),
     row(99_991_671, 400, "an access token starts with t- or u-"),
     row(
@@ -350,6 +353,16 @@ impl Refusal {
     pub(crate) fn by_a_window(mut self) -> Self {
         self.limited = true;
         self
+    }
+
+    /// 99991400 for a window that is full, with its headers. Source: limits.md 2 (kind A).
+    pub(crate) fn by_the_gateway(full: &Full) -> Self {
+        let mut refusal = Self::code(99_991_400).by_a_window();
+        refusal.headers = vec![
+            ("x-ogw-ratelimit-limit", full.limit.to_string()),
+            ("x-ogw-ratelimit-reset", full.reset_s.to_string()),
+        ];
+        refusal
     }
 
     /// 230099 around a sub-code. Source: errors.md 5.

@@ -2,7 +2,7 @@
 //!
 //! All ids are fixed, so a demo and a test can name them. `staff_open_id` gives the others.
 
-use crate::seed::{App, Department, Mode, SeedChat, User};
+use crate::seed::{App, Department, Hook, Mode, SeedChat, User};
 
 /// The default app.
 pub const DEFAULT_APP_ID: &str = "cli_5a9db0c5a9db0c5a";
@@ -17,6 +17,13 @@ pub const DEFAULT_SECOND_CHAT: &str = "oc_5a9db0c0000000000000000000000002";
 pub const DEFAULT_BIG_CHAT: &str = "oc_5a9db0c0000000000000000000000003";
 /// A room without any bot: sending there is refused with 230002.
 pub const DEFAULT_CLOSED_CHAT: &str = "oc_5a9db0c0000000000000000000000004";
+
+/// A custom bot of the first room: the last part of its URL, behind `/open-apis/bot/v2/hook/`.
+pub const DEFAULT_HOOK: &str = "5a9db0c0-0000-4000-8000-000000000001";
+/// Another one, whose messages must be signed.
+pub const DEFAULT_SIGNED_HOOK: &str = "5a9db0c0-0000-4000-8000-000000000002";
+/// What it signs with.
+pub const DEFAULT_HOOK_SECRET: &str = "sandbox-hook-secret";
 
 /// The named cast: open ids of those every default room holds.
 pub const DEFAULT_USERS: [&str; 6] = [
@@ -116,6 +123,23 @@ pub(crate) fn chats() -> Vec<SeedChat> {
             NAMES.len(),
             Some(Vec::new()),
         ),
+    ]
+}
+
+/// Two custom bots of the first room: one open, one that must sign.
+pub(crate) fn hooks() -> Vec<Hook> {
+    let bot = |hook: &str, name: &str, secret| Hook {
+        hook: hook.to_owned(),
+        chat_id: DEFAULT_CHAT.to_owned(),
+        name: name.to_owned(),
+        secret,
+        keywords: Vec::new(),
+        refuse: None,
+    };
+    let secret = Some(DEFAULT_HOOK_SECRET.to_owned());
+    vec![
+        bot(DEFAULT_HOOK, "Open custom bot", None),
+        bot(DEFAULT_SIGNED_HOOK, "Signed custom bot", secret),
     ]
 }
 

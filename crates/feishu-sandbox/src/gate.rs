@@ -18,7 +18,7 @@ use crate::codes::Refusal;
 use crate::faults::{Do, Rule, When};
 use crate::seed::LimitBody;
 use crate::shared::Shared;
-use crate::table::{Auth, ENDPOINTS, Endpoint, Route, Tier, route};
+use crate::table::{Auth, ENDPOINTS, Endpoint, Failures, Route, Tier, route};
 use crate::windows::{Ask, Scope};
 use crate::world::{Touched, World};
 
@@ -224,38 +224,36 @@ fn take_tier(world: &mut World, row: &Endpoint, app_id: &str, now_ms: i64) -> Re
     }
     let limits = world.limits();
     let key = format!("{app_id} {} {}", row.method, row.path);
+    let (minute, second) = match row.tier {
+        Tier::Six => (0, limits.preview_second),
+        Tier::Four | Tier::None => (limits.app_minute, limits.app_second),
+    };
     let asks = [
         Ask {
             scope: Scope::AppMinute,
             key: key.clone(),
-            limit: limits.app_minute,
+            limit: minute,
         },
         Ask {
             scope: Scope::AppSecond,
             key,
-            limit: limits.app_second,
+            limit: second,
         },
     ];
     let refused_count = world.switches().refused_calls_count;
     match world.windows.take(&asks, now_ms, refused_count) {
         None => Ok(()),
-        Some(full) => {
-            let mut refusal = Refusal::code(99_991_400).by_a_window();
-            refusal.headers = vec![
-                ("x-ogw-ratelimit-limit", full.limit.to_string()),
-                ("x-ogw-ratelimit-reset", full.reset_s.to_string()),
-            ];
-            Err(refusal)
-        }
+        Some(full) => Err(Refusal::by_the_gateway(&full)),
     }
 }
 
 /// The answer of a refusal: old calls fail with HTTP 200 behind the gateway.
 fn refused(world: &World, row: &Endpoint, refusal: &Refusal, log_id: &str) -> Answer {
-    let http = if row.fails_with_200 && !refusal.gateway {
-        200
-    } else {
-        refusal.http
+    let http = match row.failures {
+        _ if refusal.gateway => refusal.http,
+        Failures::Http => refusal.http,
+        Failures::Always200 => 200,
+        Failures::Old => world.switches().old_http,
     };
     let answer = match world.switches().limit_body {
         LimitBody::Empty if refusal.code == 99_991_400 => {

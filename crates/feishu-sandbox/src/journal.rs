@@ -20,7 +20,9 @@ use crate::ledger::{Counts, Effect};
 use crate::seed::Seed;
 use crate::stored::Stored;
 use crate::table::ENDPOINTS;
-use crate::world::{Batch, Click, Message, Spent, Token, Touched, Upload, UuidUse, World};
+use crate::world::{
+    Batch, Click, Ephemeral, Message, Preview, Spent, Token, Touched, Upload, UuidUse, World,
+};
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ enum Row {
     Token(Token),
     Uuid(UuidUse),
     Click(Click),
+    Ephemeral(Box<Ephemeral>),
+    Preview(Preview),
     Spent(Spent),
     Effect(Box<Effect>),
     Calls {
@@ -222,6 +226,8 @@ fn everything(world: &World) -> Vec<Touched> {
     );
     all.extend(world.uuids.keys().cloned().map(Touched::Uuid));
     all.extend(world.clicks.keys().cloned().map(Touched::Click));
+    all.extend(world.ephemerals.keys().cloned().map(Touched::Ephemeral));
+    all.extend(world.previews.keys().cloned().map(Touched::Preview));
     all.extend(
         world
             .ledger
@@ -243,6 +249,8 @@ fn row_of(world: &World, touched: &Touched) -> Option<Row> {
         Touched::Token(token) => Row::Token(world.tokens.get(token)?.clone()),
         Touched::Uuid(key) => Row::Uuid(world.uuids.get(key)?.clone()),
         Touched::Click(token) => Row::Click(world.clicks.get(token)?.clone()),
+        Touched::Ephemeral(id) => Row::Ephemeral(Box::new(world.ephemerals.get(id)?.clone())),
+        Touched::Preview(token) => Row::Preview(world.previews.get(token)?.clone()),
         Touched::Spent => Row::Spent(world.spent.clone()),
         Touched::Effect(seq) => {
             let effects = &world.ledger.effects;
@@ -345,6 +353,10 @@ fn restore(world: &mut World, row: Row, uploads: &Path) -> io::Result<()> {
         }
         Row::Click(click) => {
             world.clicks.insert(click.token.clone(), click);
+        }
+        Row::Ephemeral(each) => world.put_ephemeral(*each),
+        Row::Preview(each) => {
+            world.previews.insert(each.token.clone(), each);
         }
         Row::Spent(spent) => world.spent = spent,
         Row::Effect(effect) => world.ledger.effects.push(*effect),

@@ -15,6 +15,8 @@ pub(crate) struct Effect {
     pub(crate) at: i64,
     pub(crate) effect: String,
     pub(crate) call: String,
+    /// Empty for a custom bot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) app_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) message_id: Option<String>,
@@ -31,7 +33,7 @@ pub(crate) struct Effect {
     pub(crate) uuid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) users: Option<Vec<String>>,
-    /// Key of an upload.
+    /// Key of an upload, id of a reaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
 }

@@ -14,7 +14,7 @@
 //! | `GET /_sandbox/ledger[?since=SEQ]` | effects (after `SEQ`) and counts of calls |
 //! | `GET`, `POST /_sandbox/faults` | the rules of faults; a list replaces the old one |
 //! | `POST /_sandbox/clock` | `{"advance":"61m"}`, `{"freeze":true}`, answers `{"now":ms}` |
-//! | `POST /_sandbox/act` | `read` `react` `reply` `recall` `click` `write`, by a person |
+//! | `POST /_sandbox/act` | `read` `react` `reply` `recall` `click` `preview` `write`, by a person |
 //! | `GET /_sandbox/world` | apps, users, chats, departments, limits, switches |
 //! | `GET /_sandbox/image/KEY` | an uploaded image |
 
@@ -48,8 +48,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use default_world::{
     DEFAULT_APP_ID, DEFAULT_APP_SECRET, DEFAULT_BIG_CHAT, DEFAULT_CHAT, DEFAULT_CLOSED_CHAT,
-    DEFAULT_COMPANY, DEFAULT_DEPARTMENT, DEFAULT_SECOND_CHAT, DEFAULT_SECOND_DEPARTMENT,
-    DEFAULT_STAFF, DEFAULT_UNREACHABLE_USER, DEFAULT_USER, DEFAULT_USERS, staff_open_id,
+    DEFAULT_COMPANY, DEFAULT_DEPARTMENT, DEFAULT_HOOK, DEFAULT_HOOK_SECRET, DEFAULT_SECOND_CHAT,
+    DEFAULT_SECOND_DEPARTMENT, DEFAULT_SIGNED_HOOK, DEFAULT_STAFF, DEFAULT_UNREACHABLE_USER,
+    DEFAULT_USER, DEFAULT_USERS, staff_open_id,
 };
 pub use seed::{Seed, SeedError};
 

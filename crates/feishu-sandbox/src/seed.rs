@@ -96,6 +96,29 @@ pub(crate) struct SeedChat {
     pub(crate) refuse: Option<i64>,
 }
 
+/// A custom bot of a group: who knows its `hook` may speak. Source: messages.md 5.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hook {
+    /// The last part of its URL.
+    pub(crate) hook: String,
+    pub(crate) chat_id: String,
+    #[serde(default = "custom_bot")]
+    pub(crate) name: String,
+    /// Messages must be signed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<String>,
+    /// One of them must stand in every message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keywords: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refuse: Option<i64>,
+}
+
+fn custom_bot() -> String {
+    "Custom bot".to_owned()
+}
+
 /// A department; its people are its members and those of the departments below it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,7 +142,7 @@ pub(crate) struct Limits {
     pub(crate) chat_second: u32,
     /// Messages of one app to one person in a second.
     pub(crate) user_second: u32,
-    /// Pins, unpins (and card updates) of one message in a second.
+    /// Pins, unpins and card updates of one message in a second.
     pub(crate) message_second: u32,
     /// Pin lists by one app in a second.
     pub(crate) list_pins_second: u32,
@@ -256,6 +279,16 @@ pub(crate) enum SecondUnreact {
     Success,
 }
 
+/// How a custom bot is told of too many messages. Source: limits.md 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum HookOver {
+    #[serde(rename = "11232")]
+    Limited,
+    /// HTTP 400, the code of any bad request.
+    #[serde(rename = "9499")]
+    BadRequest,
+}
+
 /// Which emoji types are taken: the reference lists 31 of more than 180.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -306,6 +339,17 @@ pub(crate) struct Switches {
     pub(crate) second_unreact: SecondUnreact,
     /// Emoji types beyond those the reference lists.
     pub(crate) emoji: Emoji,
+    /// HTTP status of failures of the card calls of `interactive/v1` and `ephemeral/v1`.
+    pub(crate) old_http: u16,
+    /// Code of too many cards for members of one group.
+    pub(crate) ephemeral_over: i64,
+    /// Updates a click's token is good for.
+    pub(crate) click_uses: u32,
+    /// How a custom bot is told of too many messages.
+    pub(crate) hook_over: HookOver,
+    /// Codes of a wrong signature and of a missing keyword; the reference names none.
+    pub(crate) hook_sign: i64,
+    pub(crate) hook_keyword: i64,
     /// For so long after a click its card can not be updated (230099 around 11310).
     pub(crate) click_open: Span,
 }
@@ -331,6 +375,12 @@ impl Default for Switches {
             second_reaction: SecondReaction::Another,
             second_unreact: SecondUnreact::Refused,
             emoji: Emoji::Any,
+            old_http: 200,
+            ephemeral_over: 11_233,
+            click_uses: 2,
+            hook_over: HookOver::Limited,
+            hook_sign: 19_021,
+            hook_keyword: 19_024,
             click_open: Span(0),
         }
     }
@@ -344,32 +394,43 @@ struct SeedFile {
     users: Option<Vec<User>>,
     chats: Option<Vec<SeedChat>>,
     departments: Option<Vec<Department>>,
+    hooks: Option<Vec<Hook>>,
     limits: Limits,
     switches: Switches,
 }
 
 /// A checked world to start from.
 ///
-/// `{"apps":[…], "users":[…], "chats":[…], "departments":[…], "limits":{…}, "switches":{…}}`, each
-/// part optional. `departments` are `{"department_id", "members":[open_id], "parent"?}`.
+/// `{"apps":[…], "users":[…], "chats":[…], "departments":[…], "hooks":[…], "limits":{…},
+/// "switches":{…}}`, each part optional. `departments` are `{"department_id", "members":[open_id],
+/// "parent"?}`; `hooks`, the custom bots, `{"hook", "chat_id", "name"?, "secret"?, "keywords"?:[…]}`;
+/// a chat may say `"mode"`: `"group"`, `"topic"` or `"no_threads"`.
 ///
 /// `limits`, 0 = off: `app_minute` 1000, `app_second` 50, `chat_second` 5, `user_second` 5,
-/// `message_second` 5, `list_pins_second` 50, `batch_day` 500000, `month` 0, `unread_buzzes` 200,
-/// `sms_quota` 0, `phone_quota` 0; read but not used yet: `bot_minute` 100, `bot_second` 5,
-/// `ephemeral_second` 40, `preview_second` 5.
+/// `message_second` 5 (pins; updates of a card), `list_pins_second` 50, `batch_day` 500000, `month`
+/// 0, `unread_buzzes` 200, `sms_quota` 0, `phone_quota` 0, `bot_minute` 100, `bot_second` 5 (custom
+/// bots), `ephemeral_second` 40, `preview_second` 5 (and one in 5 s for each token).
 ///
-/// `switches`, the default first: `second_recall` `"230011"` | `"230110"` | `"success"`;
-/// `recalled_get` `"deleted"` | `"empty"` | `"230011"` | `"230110"`; `refused_calls_count` `true`;
-/// `uuid_scope` `"app"` | `"tenant"` | `"call"` | `"off"`; `uuid_busy` `true` (230049 while a fault
-/// holds the first answer back); `unknown_mention` `"refuse"` | `"plain"`; `second_buzz` `"repeats"`
-/// | `"suppressed"`; `limit_body` `"json"` | `"empty"` | `"text"` (of a 429); `token_http` 400;
-/// `kb` 1000; `recall_window` `"24h"`; `edit_window` `"24h"` (not used yet); `batch_settle` `"2s"`.
+/// `switches`, the default first, are what the reference leaves open: `second_recall` `"230011"` |
+/// `"230110"` | `"success"`; `recalled_get` `"deleted"` | `"empty"` | `"230011"` | `"230110"`;
+/// `refused_calls_count` `true`; `uuid_scope` `"app"` | `"tenant"` | `"call"` | `"off"`; `uuid_busy`
+/// `true` (230049 while a fault holds the first answer back); `unknown_mention` `"refuse"` |
+/// `"plain"`; `second_buzz` `"repeats"` | `"suppressed"`; `limit_body` `"json"` | `"empty"` |
+/// `"text"` (of a 429); `token_http` 400; `kb` 1000; `recall_window` `"24h"`; `edit_window` `"24h"`;
+/// `batch_settle` `"2s"`; `upload_life` `"0s"` (of the keys of uploads; 0 = for ever); `edits_count`
+/// `true` (in the chat's second); `second_reaction` `"another"` | `"same"`; `second_unreact`
+/// `"231011"` | `"success"`; `emoji` `"any"` | `"listed"`; `old_http` 200 (of failures of
+/// `interactive/v1` and `ephemeral/v1`); `ephemeral_over` 11233; `click_uses` 2; `click_open` `"0s"`
+/// (while a click is open its card is locked); `hook_over` `"11232"` | `"9499"`; `hook_sign` 19021;
+/// `hook_keyword` 19024.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seed {
     pub(crate) apps: Vec<App>,
     pub(crate) users: Vec<User>,
     pub(crate) chats: Vec<SeedChat>,
     pub(crate) departments: Vec<Department>,
+    #[serde(default = "default_world::hooks")]
+    pub(crate) hooks: Vec<Hook>,
     pub(crate) limits: Limits,
     pub(crate) switches: Switches,
 }
@@ -413,10 +474,14 @@ impl Seed {
                 .iter_mut()
                 .for_each(|each| each.members.clone_from(&everybody));
         }
+        let chats = file.chats.unwrap_or(chats);
+        let mut hooks = default_world::hooks();
+        hooks.retain(|hook| chats.iter().any(|chat| chat.chat_id == hook.chat_id));
         Self {
             apps: file.apps.unwrap_or_else(default_world::apps),
             users: file.users.unwrap_or_else(default_world::users),
-            chats: file.chats.unwrap_or(chats),
+            chats,
+            hooks: file.hooks.unwrap_or(hooks),
             departments: file.departments.unwrap_or(departments),
             limits: file.limits,
             switches: file.switches,
@@ -434,7 +499,7 @@ impl Seed {
             "open_id",
             self.users.iter().map(|u| u.open_id.as_str()),
         )?;
-        unique(
+        let chats = unique(
             "chats",
             "chat_id",
             self.chats.iter().map(|chat| chat.chat_id.as_str()),
@@ -461,6 +526,15 @@ impl Seed {
                 each.parent.as_slice(),
                 &departments,
             )?;
+        }
+        unique(
+            "hooks",
+            "hook",
+            self.hooks.iter().map(|hook| hook.hook.as_str()),
+        )?;
+        for (at, hook) in self.hooks.iter().enumerate() {
+            let chat = std::slice::from_ref(&hook.chat_id);
+            known(&format!("hooks[{at}].chat_id"), chat, &chats)?;
         }
         self.check_refusals()
     }

@@ -5,8 +5,8 @@
 
 use crate::call::{Call, Handled};
 use crate::endpoints::{
-    batch, bot, cards, edit, files, follow, forward, history, images, pins, reactions, read,
-    recall, reply, resources, send, tokens, urgent,
+    batch, bot, cards, delayed, discovery, edit, ephemeral, files, follow, forward, history, hook,
+    images, pins, previews, reactions, read, recall, reply, resources, send, tokens, urgent,
 };
 
 /// Who may call.
@@ -23,6 +23,18 @@ pub(crate) enum Tier {
     None,
     /// 1000 in a minute and 50 in a second.
     Four,
+    /// 5 in a second.
+    Six,
+}
+
+/// The status of a failure behind the gateway. Source: endpoints.md 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// That of its code.
+    Http,
+    Always200,
+    /// Not known: as the switch `old_http` says.
+    Old,
 }
 
 /// One endpoint.
@@ -35,8 +47,7 @@ pub(crate) struct Endpoint {
     pub(crate) tier: Tier,
     /// Counts toward the month's quota. Source: limits.md 1.3.
     pub(crate) counted: bool,
-    /// Failures of the business come with HTTP 200. Source: endpoints.md 0.
-    pub(crate) fails_with_200: bool,
+    pub(crate) failures: Failures,
     /// The body is a multipart form.
     pub(crate) form: bool,
     /// Code of the window of one receiver or object, where there is one. Source: limits.md 1.2.
@@ -64,7 +75,7 @@ const fn im(
         auth: Auth::Tenant,
         tier: Tier::Four,
         counted: true,
-        fails_with_200: false,
+        failures: Failures::Http,
         form: false,
         window_code: 0,
         handle,
@@ -83,31 +94,70 @@ const fn speaking(
     }
 }
 
-/// A token call. Source: endpoints.md 1.
-const fn token(path: &'static str, also: &'static str) -> Endpoint {
+/// An old call. Source: endpoints.md 4.2 to 4.4.
+const fn old(path: &'static str, handle: fn(&mut Call<'_>) -> Handled) -> Endpoint {
     Endpoint {
-        also: Some(also),
+        failures: Failures::Old,
+        ..im("POST", path, handle)
+    }
+}
+
+/// A call without a token, a tier or a place in the month's quota. Source: limits.md 1.
+const fn open(path: &'static str, handle: fn(&mut Call<'_>) -> Handled) -> Endpoint {
+    Endpoint {
         auth: Auth::Nobody,
         tier: Tier::None,
         counted: false,
-        fails_with_200: true,
-        ..im("POST", path, tokens::issue)
+        ..im("POST", path, handle)
     }
 }
+
+/// A token call. Source: endpoints.md 1.
+const fn token(
+    path: &'static str,
+    also: &'static str,
+    handle: fn(&mut Call<'_>) -> Handled,
+) -> Endpoint {
+    Endpoint {
+        also: Some(also),
+        failures: Failures::Always200,
+        ..open(path, handle)
+    }
+}
+
+/// Where a long connection's address is asked for. Source: events.md 7.1.
+pub(crate) const DISCOVERY: &str = "/callback/ws/endpoint";
 
 /// All endpoints. Sources: endpoints.md, the section behind each row.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
     token(
         "/open-apis/auth/v3/tenant_access_token/internal",
         "/open-apis/auth/v3/tenant_access_token/internal/",
+        tokens::issue,
     ), // 1
     token(
         "/open-apis/auth/v3/app_access_token/internal",
         "/open-apis/auth/v3/app_access_token/internal/",
+        tokens::issue,
+    ), // 1
+    token(
+        "/open-apis/auth/v3/app_access_token",
+        "/open-apis/auth/v3/app_access_token/",
+        tokens::of_store_app,
+    ), // 1
+    token(
+        "/open-apis/auth/v3/tenant_access_token",
+        "/open-apis/auth/v3/tenant_access_token/",
+        tokens::of_tenant,
+    ), // 1
+    token(
+        "/open-apis/auth/v3/app_ticket/resend",
+        "/open-apis/auth/v3/app_ticket/resend/",
+        tokens::resend_ticket,
     ), // 1
     speaking("POST", "/open-apis/im/v1/messages", send::send), // 2.1
     Endpoint {
-        fails_with_200: true,
+        failures: Failures::Always200,
         ..im("POST", "/open-apis/message/v4/batch_send/", batch::send)
     }, // 2.2
     speaking(
@@ -191,6 +241,9 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "/open-apis/im/v1/messages/:message_id",
         cards::update,
     ), // 4.1
+    old("/open-apis/interactive/v1/card/update", delayed::update), // 4.2
+    old("/open-apis/ephemeral/v1/send", ephemeral::send),      // 4.3
+    old("/open-apis/ephemeral/v1/delete", ephemeral::delete),  // 4.4
     im(
         "POST",
         "/open-apis/im/v1/messages/:message_id/reactions",
@@ -238,6 +291,16 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         window_code: 230_048,
         ..im("GET", "/open-apis/im/v1/pins", pins::list)
     }, // 7
+    Endpoint {
+        tier: Tier::Six,
+        ..im(
+            "POST",
+            "/open-apis/im/v2/url_previews/batch_update",
+            previews::update,
+        )
+    }, // 8
+    open("/open-apis/bot/v2/hook/:hook", hook::say),           // messages.md 5
+    open(DISCOVERY, discovery::find),                          // events.md 7.1
     im("GET", "/open-apis/bot/v3/info", bot::info),            // 9
 ];
 

@@ -23,12 +23,17 @@ pub(crate) enum Scope {
     Message,
     /// Listing pins by one app, by the second.
     ListPins,
+    /// Cards for one member in one group, by the second.
+    Ephemeral,
+    /// One link preview, by five seconds.
+    Preview,
 }
 
 impl Scope {
     const fn span_ms(self) -> i64 {
         match self {
             Self::AppMinute => MINUTE_MS,
+            Self::Preview => 5 * SECOND_MS,
             _ => SECOND_MS,
         }
     }

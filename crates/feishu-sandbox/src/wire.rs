@@ -28,7 +28,7 @@ use crate::answer::{Answer, Reply};
 use crate::call::{Arrived, Part};
 use crate::shared::Shared;
 use crate::stored::Stored;
-use crate::table::{ENDPOINTS, Route, route};
+use crate::table::{DISCOVERY, ENDPOINTS, Route, route};
 use crate::{control, gate};
 
 /// A header must be complete after this long; an idle connection is closed after it, too.
@@ -189,6 +189,7 @@ async fn reply(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         authorization,
+        host: header("host").unwrap_or_default().to_owned(),
         body: Bytes::new(),
         form: None,
     };
@@ -202,7 +203,8 @@ async fn reply(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
             Err(_) => return too_much(),
         },
     }
-    if !arrived.path.starts_with("/open-apis/") {
+    let is_api = arrived.path.starts_with("/open-apis/") || arrived.path == DISCOVERY;
+    if !is_api {
         return Reply::Whole(control::handle(shared, &arrived, foreign));
     }
     gate::handle(shared, arrived).await

@@ -82,6 +82,41 @@ pub(crate) fn check_batch(
     checked.map_err(as_batch_code)
 }
 
+/// Checks what a custom bot says: objects, fewer types. Source: messages.md 5.
+pub(crate) fn check_hook(
+    place: &Place<'_>,
+    msg_type: &str,
+    content: &Value,
+) -> Result<Shown, Refusal> {
+    let Value::Object(object) = content else {
+        return Err(Refusal::ext("content must be an object"));
+    };
+    match msg_type {
+        "text" => text::check(place, object),
+        "post" => match object.get("post") {
+            Some(Value::Object(post)) => post::check_hook(place, post),
+            _ => Err(Refusal::ext("content.post must be an object")),
+        },
+        "image" => {
+            let key = object.get("image_key").and_then(Value::as_str);
+            let image = key.and_then(|key| place.world.upload(key));
+            match image.filter(|image| image.is_image()) {
+                Some(_) => Ok(Shown::of(content)),
+                None => Err(Refusal::ext("invalid image_key")),
+            }
+        }
+        "share_chat" => {
+            let chat = object.get("share_chat_id").and_then(Value::as_str);
+            let chat = chat.and_then(|id| place.world.chats.get(id));
+            match chat.filter(|chat| chat.is_group()) {
+                Some(chat) => Ok(Shown::of(&json!({ "chat_id": chat.chat_id }))),
+                None => Err(Refusal::ext("invalid share_chat_id")),
+            }
+        }
+        _ => card::check(place, object),
+    }
+}
+
 /// Says a refusal of the message checks in the codes of batch_send. Source: errors.md 6.
 fn as_batch_code(refusal: Refusal) -> Refusal {
     let code = match (refusal.about, refusal.code) {

@@ -37,6 +37,14 @@ pub(super) fn check_batch(place: &Place<'_>, post: &Map<String, Value>) -> Resul
     check(place, post).map(drop)
 }
 
+/// Checks the post of a custom bot, which knows no `md` either.
+pub(super) fn check_hook(place: &Place<'_>, post: &Map<String, Value>) -> Result<Shown, Refusal> {
+    if post.values().any(|body| has(body, "tag", "md")) {
+        return Err(Refusal::ext("the md tag is not supported"));
+    }
+    check(place, post)
+}
+
 /// Whether `field` is `word` anywhere inside.
 fn has(value: &Value, field: &str, word: &str) -> bool {
     match value {

@@ -1,9 +1,9 @@
-//! What people do: read, react, reply, recall, click, write.
+//! What people do: read, react, reply, recall, click, write, and look at a link's preview.
 //!
 //! An act is a person's, so it leaves no effect in the ledger; the endpoints show it (readers,
 //! progress, history). An unknown id is a 4xx that names the field.
 //!
-//! `write` and `reply` bring a file with `"value": {"msg_type": "image"|"file"|"audio"|"media"|
+//! `preview` answers the token that the preview's callback would carry. `write` and `reply` bring a file with `"value": {"msg_type": "image"|"file"|"audio"|"media"|
 //! "sticker", "file_name", "size", "duration"}` in the place of `text`; its bytes are made up.
 
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::content;
 use crate::endpoints::new_id;
 use crate::shared::Shared;
 use crate::stored::Stored;
-use crate::world::{Click, Message, Reaction, Sender, Touched, Upload, World};
+use crate::world::{Click, Message, Preview, Reaction, Sender, Touched, Upload, World};
 
 /// An act as it is written.
 #[derive(Debug, Deserialize)]
@@ -45,6 +45,7 @@ enum What {
     Reply,
     Recall,
     Click,
+    Preview,
     Write,
 }
 
@@ -150,10 +151,23 @@ fn on_message(world: &mut World, act: Act) -> Result<Value, Impossible> {
                 message_id: message,
                 user,
                 value,
+                uses: 0,
             };
             world.clicks.insert(token.clone(), click);
             world.touch(Touched::Click(token.clone()));
             Ok(json!({ "token": token }))
+        }
+        What::Preview => {
+            let preview = Preview {
+                token: new_id("preview_"),
+                message_id: act.message,
+                user: act.user,
+                updates: 0,
+            };
+            let answer = json!({ "token": preview.token });
+            world.touch(Touched::Preview(preview.token.clone()));
+            world.previews.insert(preview.token.clone(), preview);
+            Ok(answer)
         }
         What::Reply | What::Write => reply(world, act),
     }

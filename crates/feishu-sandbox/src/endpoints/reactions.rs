@@ -290,7 +290,7 @@ fn effect(call: &Call<'_>, name: &str, message: &Message, reaction: &Reaction) -
 
 fn object(world: &World, reaction: &Reaction, kind: IdKind) -> Value {
     let (id, operator_type) = match &reaction.by {
-        Sender::App(app_id) => (app_id.as_str(), "app"),
+        Sender::App(app_id) | Sender::Hook(app_id) => (app_id.as_str(), "app"),
         Sender::User(open_id) => {
             let user = world.people.find(IdKind::Open, open_id);
             (user.map_or(open_id.as_str(), |user| kind.of(user)), "user")

@@ -11,6 +11,8 @@ use super::TENANT_KEY;
 pub(crate) enum Sender {
     App(String),
     User(String),
+    /// A custom bot, by its name.
+    Hook(String),
 }
 
 /// Somebody named in it. Source: messages.md 6.
@@ -276,6 +278,8 @@ impl Message {
         let (id, id_type, sender_type) = match &self.sender {
             Sender::App(app_id) => (app_id, "app_id", "app"),
             Sender::User(open_id) => (open_id, "open_id", "user"),
+            // How a custom bot is named here is not known.
+            Sender::Hook(name) => (name, "app_id", "app"),
         };
         json!({ "id": id, "id_type": id_type, "sender_type": sender_type, "tenant_key": TENANT_KEY })
     }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod chat;
+mod ephemeral;
 mod message;
 mod people;
 mod upload;
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use batch::{Batch, Moment};
 pub(crate) use chat::{Chat, ChatKind, p2p_chat_id};
-pub(crate) use message::{Buzz, Mention, Message, Pin, Reaction, Read, Sender, Spot};
+pub(crate) use ephemeral::{Ephemeral, Preview};
+pub(crate) use message::{Buzz, Mention, Message, Pin, Reaction, Read, Sender, Spot, View};
 pub(crate) use people::{IdKind, People};
 pub(crate) use upload::Upload;
 
@@ -105,6 +107,9 @@ pub(crate) struct Click {
     pub(crate) message_id: String,
     pub(crate) user: String,
     pub(crate) value: serde_json::Value,
+    /// Updates made with its token.
+    #[serde(default)]
+    pub(crate) uses: u32,
 }
 
 /// Something that changed and is due in the journal.
@@ -118,6 +123,8 @@ pub(crate) enum Touched {
     Token(String),
     Uuid(String),
     Click(String),
+    Ephemeral(String),
+    Preview(String),
     Spent,
     Effect(u64),
     Calls(usize),
@@ -141,6 +148,9 @@ pub(crate) struct World {
     /// Uuids whose first answer is still held back.
     pub(crate) busy_uuids: HashSet<String>,
     pub(crate) clicks: HashMap<String, Click>,
+    /// By message id, so in the order of sending.
+    pub(crate) ephemerals: BTreeMap<String, Ephemeral>,
+    pub(crate) previews: HashMap<String, Preview>,
     /// Buzzes nobody has read yet, by person.
     pub(crate) unread_buzzes: HashMap<String, u32>,
     pub(crate) spent: Spent,
@@ -183,6 +193,8 @@ impl World {
             uuids: HashMap::new(),
             busy_uuids: HashSet::new(),
             clicks: HashMap::new(),
+            ephemerals: BTreeMap::new(),
+            previews: HashMap::new(),
             unread_buzzes: HashMap::new(),
             spent: Spent::default(),
             windows: Windows::default(),
@@ -246,6 +258,13 @@ impl World {
             }
         }
         self.messages.insert(message.message_id.clone(), message);
+    }
+
+    /// Adds or replaces a card for one member.
+    pub(crate) fn put_ephemeral(&mut self, each: Ephemeral) {
+        self.next_seq = self.next_seq.max(each.seq + 1);
+        self.touch(Touched::Ephemeral(each.message_id.clone()));
+        self.ephemerals.insert(each.message_id.clone(), each);
     }
 
     /// Changes a message in place and marks it; nothing happens to an unknown one.

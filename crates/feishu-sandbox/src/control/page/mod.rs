@@ -197,6 +197,7 @@ fn row(world: &World, message: &Message) -> String {
     let (name, class) = match &message.sender {
         Sender::App(app_id) => (format!("Bot {app_id}"), "bot"),
         Sender::User(open_id) => (world.people.name(open_id).to_owned(), "person"),
+        Sender::Hook(name) => (name.clone(), "bot"),
     };
     if message.msg_type == "system" {
         return format!(
@@ -271,7 +272,7 @@ fn marks(world: &World, message: &Message) -> String {
     }
     for reaction in &message.reactions {
         let by = match &reaction.by {
-            Sender::App(app_id) => app_id,
+            Sender::App(app_id) | Sender::Hook(app_id) => app_id,
             Sender::User(open_id) => world.people.name(open_id),
         };
         let emoji = escape(&reaction.emoji);

@@ -56,6 +56,8 @@ struct Shared {
     boot_at_start_ms: i64,
     boot_id: Arc<str>,
     behind: AtomicBool,
+    /// How far the test clock had moved the boot clock when this process began.
+    moved_at_start_ms: i64,
     moved: Option<Mutex<Moved>>,
 }
 
@@ -86,6 +88,7 @@ impl Clock {
     }
 
     fn with(file: Option<PathBuf>) -> Clock {
+        let at_start = file.as_deref().and_then(Shift::read);
         let moved = file.map(|file| {
             Mutex::new(Moved {
                 file,
@@ -99,6 +102,7 @@ impl Clock {
                 boot_at_start_ms: uptime_ms(),
                 boot_id: boot_id(),
                 behind: AtomicBool::new(false),
+                moved_at_start_ms: at_start.map_or(0, |shift| shift.boot_ms),
                 moved,
             }),
         }
@@ -133,9 +137,9 @@ impl Clock {
     }
 
     /// A clock that a set wall clock does not move: milliseconds since this process started, plus
-    /// what the test clock added to the boot clock. For windows, pauses and token ages.
+    /// what the test clock added to the boot clock meanwhile. For windows, pauses and token ages.
     pub fn steady_ms(&self) -> i64 {
-        self.running_ms() + self.shift().boot_ms
+        self.running_ms() + self.shift().boot_ms - self.shared.moved_at_start_ms
     }
 
     fn running_ms(&self) -> i64 {
@@ -150,10 +154,7 @@ impl Clock {
         let fresh = moved.read_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN);
         if !fresh {
             moved.read_at = Some(Instant::now());
-            if let Some(shift) = std::fs::read_to_string(&moved.file)
-                .ok()
-                .and_then(|text| Shift::parse(&text))
-            {
+            if let Some(shift) = Shift::read(&moved.file) {
                 moved.shift = shift;
             }
         }
@@ -162,6 +163,11 @@ impl Clock {
 }
 
 impl Shift {
+    /// `None`: keep the old one.
+    fn read(file: &Path) -> Option<Shift> {
+        Shift::parse(&std::fs::read_to_string(file).ok()?)
+    }
+
     /// `61m`, or any of `wall=-5m boot=0s boot_id=b2`. `None`: not of that form, keep the old one.
     fn parse(text: &str) -> Option<Shift> {
         let mut shift = Shift::default();

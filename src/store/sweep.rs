@@ -10,11 +10,14 @@ use crate::store::{Pause, day, dependents, mark, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
+/// No retry waits longer.
+const RETRY_MAX_MS: i64 = 5 * 60_000;
 /// Calls older than this are in no window any more, seconds.
 const CALLS_KEPT_S: i64 = 120;
 
 /// Returns whether a list was full, so that there is more to do at once.
 pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+    pull_back(tx).await?;
     let due = stand_due(tx).await?;
     let over = end_overdue(tx).await?;
     let old = drop_content(tx).await? | purge(tx).await?;
@@ -24,6 +27,24 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .await?;
     day::drop_old(tx).await?;
     Ok(due || over || old)
+}
+
+/// The wall clock was set back: a retry is not further off than its cap. A schedule is a time of day.
+/// The jobs in lanes are the dispatcher's; asked after a start too, as nobody knows what was before.
+async fn pull_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let now = tx.now.wall_ms;
+    let before = std::mem::replace(&mut tx.memory.swept_ms, now);
+    if before <= now {
+        return Ok(());
+    }
+    sqlx::query(
+        "update job set run_ms = ?1
+          where state = 'queued' and stands = 0 and blocked = 0 and run_ms > ?1 and attempt > 0 and own = 0",
+    )
+    .bind(now.saturating_add(RETRY_MAX_MS))
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
 }
 
 async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {

@@ -107,6 +107,8 @@ pub(super) struct Memory {
     pub(super) counts: BTreeMap<(AppId, bool, State), i64>,
     /// Pauses by hand.
     pub(super) paused: i64,
+    /// The wall clock at the last sweep.
+    pub(super) swept_ms: i64,
 }
 
 impl Memory {
@@ -680,6 +682,7 @@ async fn start(
             last_id_count: 0,
             counts,
             paused: pause::count(&mut *conn).await?,
+            swept_ms: i64::MAX,
         },
         apps,
     ))

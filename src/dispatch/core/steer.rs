@@ -134,13 +134,17 @@ impl Core {
         mut found: Vec<LaneHead>,
         wall_ms: i64,
     ) {
-        found.iter_mut().for_each(|lane| self.wait(lane));
+        for lane in &mut found {
+            reached(lane, wall_ms);
+            self.wait(lane);
+        }
         self.lanes.walked(walk, found, wall_ms);
     }
 
     /// Who stands first in lanes that were asked for.
     pub(in crate::dispatch) fn read(&mut self, heads: Vec<LaneHead>, wall_ms: i64) {
         for mut lane in heads {
+            reached(&mut lane, wall_ms);
             self.wait(&mut lane);
             if let Some(app) = self.app_of(lane.app) {
                 self.lanes.read(app, lane, wall_ms);
@@ -157,6 +161,14 @@ impl Core {
         {
             (lane.head, lane.other) = (None, None);
         }
+    }
+}
+
+/// Who stands in a lane has reached his schedule, though the wall clock may have been set back since.
+fn reached(lane: &mut LaneHead, wall_ms: i64) {
+    let heads = lane.head.iter_mut().chain(&mut lane.other);
+    for head in heads.filter(|head| !head.tried) {
+        head.due_ms = head.due_ms.min(wall_ms);
     }
 }
 

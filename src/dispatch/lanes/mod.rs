@@ -5,6 +5,8 @@
 //! lane (`Ring`); while any may be missing, nothing may be concluded from a lane's absence.
 //! Pure: times come in. Not here: windows, pauses and breakers (`core`), reading the table (`run`).
 
+mod back;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use feishu_im::Api;
@@ -120,7 +122,7 @@ pub(super) struct Lanes {
     names: HashMap<LaneName, Slot>,
     next_slot: Slot,
     next_order: u64,
-    /// As of the last `wake`.
+    /// As of the last time that anybody said it.
     wall_ms: i64,
     ready: HashMap<Group, [BTreeSet<(u64, Slot)>; 3]>,
     slots: HashMap<Group, u32>,
@@ -280,6 +282,7 @@ impl Lanes {
     }
 
     fn put_at(&mut self, slot: Slot, head: Head, other: Option<Head>, wall_ms: i64) {
+        self.reads(wall_ms);
         let due = if head.tried {
             head.due_ms.min(wall_ms + RETRY_MAX_MS)
         } else {
@@ -331,7 +334,7 @@ impl Lanes {
 
     /// Lanes whose time has come are ready.
     pub(super) fn wake(&mut self, wall_ms: i64, steady_ms: i64) {
-        self.wall_ms = wall_ms;
+        self.reads(wall_ms);
         while let Some(&(ms, slot)) = self.by_wall.first().filter(|(ms, _)| *ms <= wall_ms) {
             self.by_wall.remove(&(ms, slot));
             self.ready_again(slot, wall_ms);

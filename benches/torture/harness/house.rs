@@ -3,11 +3,7 @@
 //! The clocks: Feishu's is time itself. The relay's wall clock may be set; its boot clock begins again
 //! with each boot. `Clocks` writes down every change, so that ages can be judged afterwards.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use feishu_sandbox::{DEFAULT_APP_ID, DEFAULT_APP_SECRET, Options, Sandbox, Seed};
@@ -15,29 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::plan::{self, Move, SHORT_MS};
-
-/// The longest that one thing is waited for. The machine may have a lot to do besides.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Why a run could not be carried out; it says nothing about the relay's promises.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TortureError {
-    #[error("{what}: {source}")]
-    File { what: String, source: io::Error },
-    #[error("the sandbox does not start: {0}")]
-    Sandbox(#[from] feishu_sandbox::StartError),
-    #[error("no answer: {0}")]
-    Call(#[from] reqwest::Error),
-    #[error("the relay does not start; its log ends with:\n{0}")]
-    NotReady(String),
-    #[error("{0}")]
-    Answer(String),
-}
-
-pub(crate) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> TortureError {
-    let what = what.into();
-    |source| TortureError::File { what, source }
-}
+pub(crate) use super::relay::{BenchError as TortureError, PATIENCE, client, get, keep};
+use super::relay::{Relay, Word, file};
 
 /// One setting of the relay's clocks, from a moment of Feishu's on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +70,7 @@ pub(crate) struct House {
     sockets: TempDir,
     feishu: Option<Sandbox>,
     feishu_url: String,
-    relay: Option<Child>,
+    relay: Option<Relay>,
     pub(crate) clocks: Clocks,
     control: reqwest::Client,
 }
@@ -154,46 +129,12 @@ impl House {
         self.sockets.path().join("relay.sock")
     }
 
-    /// Starts the relay. It is not ready when this returns: `ready` waits for that.
-    pub(crate) fn spawn(&mut self) -> Result<UnixDatagram, TortureError> {
-        let notify = self.sockets.path().join("notify");
-        let _ = std::fs::remove_file(&notify);
-        let said = UnixDatagram::bind(&notify).map_err(file("the socket for readiness"))?;
-        said.set_read_timeout(Some(PATIENCE))
-            .map_err(file("the socket for readiness"))?;
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_file());
-        let child = Command::new(&self.binary)
-            .args(["serve", "--config"])
-            .arg(self.folder.join("relay.toml"))
-            .env_clear()
-            .env("FEISHU_RELAY_TEST_CLOCK", self.clock_file())
-            .env("NOTIFY_SOCKET", &notify)
-            .stdout(Stdio::null())
-            .stderr(log.map_err(file("the relay's log"))?)
-            .spawn()
-            .map_err(file("the relay"))?;
-        self.relay = Some(child);
-        Ok(said)
-    }
-
-    /// Waits for the word that systemd would get.
-    pub(crate) async fn ready(&self, said: UnixDatagram) -> Result<(), TortureError> {
-        let heard = tokio::task::spawn_blocking(move || {
-            let mut word = [0; 256];
-            loop {
-                let n = said.recv(&mut word)?;
-                if String::from_utf8_lossy(&word[..n]).contains("READY=1") {
-                    return io::Result::Ok(());
-                }
-            }
-        });
-        match heard.await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(TortureError::NotReady(self.log_end())),
-        }
+    /// Starts the relay. It is not ready when this returns: its word is waited for.
+    pub(crate) fn spawn(&mut self) -> Result<Word, TortureError> {
+        let (clock, notify) = (self.clock_file(), self.sockets.path().join("notify"));
+        let (relay, word) = Relay::spawn(&self.binary, &self.folder, Some(&clock), &notify)?;
+        self.relay = Some(relay);
+        Ok(word)
     }
 
     /// `kill -9`.
@@ -201,32 +142,11 @@ impl House {
     /// # Errors
     /// `Answer`: it had ended before, by itself.
     pub(crate) fn kill(&mut self) -> Result<(), TortureError> {
-        let Some(mut relay) = self.relay.take() else {
-            return Ok(());
-        };
-        if let Ok(Some(status)) = relay.try_wait() {
-            let end = self.log_end();
-            return Err(TortureError::Answer(format!(
-                "the relay ended by itself ({status}); its log ends with:\n{end}"
-            )));
-        }
-        relay.kill().map_err(file("kill -9"))?;
-        relay.wait().map_err(file("the end of the relay"))?;
-        Ok(())
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.join("relay.log")
+        self.relay.take().map_or(Ok(()), Relay::kill)
     }
 
     fn clock_file(&self) -> PathBuf {
         self.folder.join("clock")
-    }
-
-    fn log_end(&self) -> String {
-        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
     fn write_clock(&mut self) -> Result<(), TortureError> {
@@ -372,38 +292,10 @@ impl House {
     }
 }
 
-impl Drop for House {
-    fn drop(&mut self) {
-        if let Some(mut relay) = self.relay.take() {
-            let _ = relay.kill();
-            let _ = relay.wait();
-        }
-    }
-}
-
 /// The sum over all calls of one of the ledger's counts.
 pub(crate) fn sum(ledger: &Value, name: &str) -> u64 {
     let calls = ledger["calls"].as_array().into_iter().flatten();
     calls.filter_map(|call| call[name].as_u64()).sum()
-}
-
-/// A client of the relay on `socket`.
-pub(crate) fn client(socket: &Path) -> Result<reqwest::Client, TortureError> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0);
-    Ok(client.unix_socket(socket).timeout(PATIENCE).build()?)
-}
-
-/// Asks the relay, which must answer with 200.
-pub(crate) async fn get(relay: &reqwest::Client, path: &str) -> Result<Value, TortureError> {
-    let answer = relay.get(format!("http://localhost{path}")).send().await?;
-    let status = answer.status();
-    let text = answer.text().await?;
-    match serde_json::from_str(&text) {
-        Ok(value) if status.is_success() => Ok(value),
-        _ => Err(TortureError::Answer(format!("{path}: {status} {text}"))),
-    }
 }
 
 /// All jobs that `filter` finds, newest first.
@@ -424,11 +316,4 @@ pub(crate) async fn list(
             next => cursor = format!("&cursor={next}"),
         }
     }
-}
-
-/// Keeps `value` beside the database.
-pub(crate) fn keep(folder: &Path, name: &str, value: &Value) -> Result<(), TortureError> {
-    let path = folder.join(name);
-    let write = File::create(&path).and_then(|file| Ok(serde_json::to_writer_pretty(file, value)?));
-    write.map_err(file(path.display().to_string()))
 }

@@ -9,5 +9,7 @@ pub(crate) mod check;
 pub(crate) mod house;
 pub(crate) mod plan;
 mod produce;
+#[path = "../../shared/relay.rs"]
+mod relay;
 pub(crate) mod report;
 pub(crate) mod run;

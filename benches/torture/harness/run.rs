@@ -17,9 +17,8 @@ use super::check::{Doubt, Evidence, Verdict, check};
 use super::house::{House, TortureError, client, get, keep, list, sum};
 use super::plan::{Kill, KillPoint, Move, Plan, Round};
 use super::produce::{Records, Stage, operate, produce};
+pub(crate) use super::relay::RELAY;
 
-/// The relay that was built with the harness.
-pub(crate) const RELAY: &str = env!("CARGO_BIN_EXE_feishu-relay");
 /// The longest that a round waits for its kill point.
 const ROUND: Duration = Duration::from_millis(1_500);
 /// How often something is looked at that gives no sign of its own.
@@ -256,7 +255,7 @@ impl Run {
 
     async fn start(&mut self) -> Result<(), TortureError> {
         let said = self.house.spawn()?;
-        self.house.ready(said).await?;
+        said.ready().await?;
         self.starts += 1;
         self.stage.send_modify(|stage| stage.up = true);
         Ok(())

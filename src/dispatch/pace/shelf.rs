@@ -13,16 +13,18 @@ use super::super::delay::{RECEIVER_LIMITED, delay_ms};
 use super::pause::Pause;
 use super::window::{Room, Window};
 
-/// Quiet time after which a learned rate is tried one higher: that costs a refusal if nothing changed.
-const RECOVERY_MS: i64 = 60_000;
+/// A learned rate is tried one higher after so many calls without a refusal: that costs one if nothing changed.
+const TRY_CALLS: i64 = 150;
+/// But after so long at least, and at most.
+const QUIET_MS: (i64, i64) = (40_000, 100_000);
 /// Once that try held, another one is made after so long: there is room again.
 const CLIMB_MS: i64 = 5_000;
 /// Refusals closer together than this are one piece of news: the calls left together.
 const SAME_NEWS_MS: i64 = 1_000;
 /// What held for so long after a pause is worth a refusal: what is left lies between two whole numbers, and is
 /// nearly the upper one. Sooner, the refusals are in a row: one less, and the pause grows.
-const HELD_MS: i64 = 4_000;
-const _: () = assert!(SAME_NEWS_MS < HELD_MS && HELD_MS < CLIMB_MS && CLIMB_MS < RECOVERY_MS);
+const HELD_MS: i64 = 3_000;
+const _: () = assert!(SAME_NEWS_MS < HELD_MS && HELD_MS < CLIMB_MS && CLIMB_MS < QUIET_MS.0);
 /// A pause from a single refusal is never longer.
 const PAUSE_CAP_MS: i64 = 60_000;
 /// With fewer windows than this nobody looks for idle ones.
@@ -134,7 +136,7 @@ impl Shelf {
             Some(rate) if now.saturating_sub(rate.open_ms) < HELD_MS => {
                 (rate.refusals.saturating_add(1), false)
             }
-            Some(rate) => (1, rate.quiet_ms(now) < RECOVERY_MS),
+            Some(rate) => (1, rate.quiet_ms(now) < rate.try_ms()),
             None => (1, false),
         };
         let wait_ms = delay_ms(seed, refusals, RECEIVER_LIMITED);
@@ -274,8 +276,13 @@ impl Rate {
         now.saturating_sub(self.since).max(0)
     }
 
+    /// Quiet time after which one more is tried. (A window here is a second.)
+    fn try_ms(self) -> i64 {
+        (TRY_CALLS * 1_000 / i64::from(self.calls.max(1))).clamp(QUIET_MS.0, QUIET_MS.1)
+    }
+
     fn calls_at(self, now: i64) -> u32 {
-        let tried_ms = self.quiet_ms(now).saturating_sub(RECOVERY_MS);
+        let tried_ms = self.quiet_ms(now).saturating_sub(self.try_ms());
         let steps = if tried_ms < 0 {
             0
         } else {
@@ -333,10 +340,10 @@ mod tests {
         }
         for (now, rate) in [
             (20_000, 2),
-            (64_000, 2),
-            (66_000, 3),
-            (71_000, 4),
-            (76_000, 5),
+            (79_000, 2),
+            (81_000, 3),
+            (86_000, 4),
+            (91_000, 5),
             (1_000_000, 5),
         ] {
             assert_eq!(fits(&mut shelf, "oc_a", now), rate, "{now}");
@@ -350,10 +357,23 @@ mod tests {
         let mut shelf = Shelf::new(1, 1_000);
         shelf.limited(0, "oc_a", CAP, 0, 0);
         shelf.limited(0, "oc_a", CAP, 0, 2_000);
-        assert_eq!(fits(&mut shelf, "oc_a", 62_500), 4);
-        shelf.limited(0, "oc_a", CAP, 0, 64_000);
-        assert_eq!(fits(&mut shelf, "oc_a", 123_000), 3);
-        assert_eq!(fits(&mut shelf, "oc_a", 125_000), 4);
+        assert_eq!(fits(&mut shelf, "oc_a", 52_500), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 54_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 103_000), 3);
+        assert_eq!(fits(&mut shelf, "oc_a", 105_000), 4);
+    }
+
+    #[test]
+    fn a_low_rate_is_tried_less_often() {
+        for (refusals, quiet_ms) in [(1, 40_000), (2, 50_000), (3, 75_000), (4, 100_000)] {
+            let mut shelf = Shelf::new(1, 1_000);
+            for now in 0..refusals {
+                shelf.limited(0, "oc_a", CAP, 0, now);
+            }
+            let rate = 5 - refusals as usize;
+            assert_eq!(fits(&mut shelf, "oc_a", quiet_ms - 1_100), rate);
+            assert_eq!(fits(&mut shelf, "oc_a", quiet_ms + 100), rate + 1);
+        }
     }
 
     /// Of 2.8 places a second three are there four times of five.
@@ -366,10 +386,10 @@ mod tests {
             assert_eq!(fits(&mut shelf, "oc_a", now + 2_000), 4, "{now}");
         }
         // And as long as it costs one, no more is tried.
-        assert_eq!(fits(&mut shelf, "oc_a", 77_000), 4);
-        shelf.limited(0, "oc_a", CAP, 0, 77_500);
-        shelf.limited(0, "oc_a", CAP, 0, 80_000);
-        assert_eq!(fits(&mut shelf, "oc_a", 90_000), 3);
+        assert_eq!(fits(&mut shelf, "oc_a", 57_000), 4);
+        shelf.limited(0, "oc_a", CAP, 0, 57_500);
+        shelf.limited(0, "oc_a", CAP, 0, 60_000);
+        assert_eq!(fits(&mut shelf, "oc_a", 70_000), 3);
     }
 
     #[test]
@@ -396,7 +416,7 @@ mod tests {
                 (least..=2 * least).contains(&(until - now)),
                 "{until} after {now}"
             );
-            now = until + 3_000;
+            now = until + 2_000;
         }
         shelf.limited(0, "oc_a", CAP, now + 30_000, now);
         assert_eq!(shelf.room(0, "oc_a", CAP, now), Room::At(now + 30_000));

@@ -76,6 +76,150 @@ async fn a_person_sees_messages_pins_buzzes_and_recalls() {
 }
 
 #[tokio::test]
+async fn a_person_sees_threads_edits_reactions_and_what_was_passed_on() {
+    let room = Room::unbound().await;
+    let root = room.said("incident").await;
+    let path = |id: &str, tail: &str| format!("/open-apis/im/v1/messages/{id}{tail}");
+    let text = |words: &str| json!({ "msg_type": "text", "content": json!({ "text": words }).to_string() });
+    let mut inside = text("found the cause");
+    inside["reply_in_thread"] = json!(true);
+    room.call("POST", &path(&root, "/reply"), inside).await.ok();
+    let typo = room.said("disc full").await;
+    room.call("PUT", &path(&typo, ""), text("disk full now"))
+        .await
+        .ok();
+    let emoji = json!({ "reaction_type": { "emoji_type": "DONE" } });
+    room.call("POST", &path(&typo, "/reactions"), emoji)
+        .await
+        .ok();
+    room.act(json!({ "do": "react", "user": DEFAULT_USERS[0], "message": typo, "emoji": "DONE" }))
+        .await;
+    let merge = "/open-apis/im/v1/messages/merge_forward?receive_id_type=chat_id";
+    let body = json!({ "receive_id": DEFAULT_CHAT, "message_id_list": [typo] });
+    room.call("POST", merge, body).await.ok();
+    let file = json!({ "msg_type": "file", "file_name": "log.txt", "size": 1234 });
+    room.act(
+        json!({ "do": "write", "user": DEFAULT_USERS[1], "chat": DEFAULT_CHAT, "value": file }),
+    )
+    .await;
+    let page = look(&room, "").await;
+    for words in [
+        "<ol class=\"thread\">",
+        "found the cause",
+        "disk full now",
+        "<i>edited</i>",
+        "DONE Bot cli_5a9db0c5a9db0c5a, Lin Wei</span>",
+        "Forwarded messages",
+        "</b>: disk full now",
+        "📄 <b>log.txt</b> · 1234 bytes",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("disc full"));
+    let incident = page.find("incident").unwrap();
+    let answer = page.find("found the cause").unwrap();
+    assert!(incident < answer && answer < page.find("disk full now").unwrap());
+    assert_eq!(page.matches("found the cause").count(), 1);
+    // The answers of a recalled root stay where they are.
+    room.call("DELETE", &path(&root, ""), Value::Null)
+        .await
+        .ok();
+    let page = look(&room, "").await;
+    assert!(page.contains("found the cause") && !page.contains("incident"));
+}
+
+#[tokio::test]
+async fn a_person_sees_who_alone_sees_a_card_and_how_it_changed() {
+    let room = Room::unbound().await;
+    let card = |words: &str, multi: bool| {
+        json!({ "config": { "update_multi": multi },
+            "elements": [{ "tag": "div", "text": { "tag": "plain_text", "content": words } }] })
+    };
+    let only = json!({ "chat_id": DEFAULT_CHAT, "open_id": DEFAULT_USERS[0],
+        "msg_type": "interactive", "card": card("just for you <b>", true) });
+    let only = id(&room
+        .call("POST", "/open-apis/ephemeral/v1/send", only)
+        .await);
+    let sent = |card: Value| room.call("POST", SEND, message(DEFAULT_CHAT, "interactive", card));
+    let shared = id(&sent(card("firing", true)).await);
+    let body = json!({ "content": card("resolved", true).to_string() });
+    let path = format!("/open-apis/im/v1/messages/{shared}");
+    room.call("PATCH", &path, body).await.ok();
+    let own = id(&sent(card("ask everybody", false)).await);
+    let click = json!({ "do": "click", "user": DEFAULT_USERS[1], "message": own });
+    let token = room.act(click).await["token"].clone();
+    let mut mine = card("thanks for the click", false);
+    mine["open_ids"] = json!([DEFAULT_USERS[1]]);
+    let body = json!({ "token": token, "card": mine });
+    room.call("POST", "/open-apis/interactive/v1/card/update", body)
+        .await
+        .ok();
+    let hook = format!("/open-apis/bot/v2/hook/{}", feishu_sandbox::DEFAULT_HOOK);
+    let body = json!({ "msg_type": "text", "content": { "text": "from outside" } });
+    room.raw("POST", &hook).json(&body).send().await.unwrap();
+    let page = look(&room, "").await;
+    for words in [
+        "<i>only Lin Wei sees this</i>",
+        "just for you &lt;b&gt;",
+        "<i>updated 1 time</i>",
+        "resolved",
+        "ask everybody",
+        "Chen Jing sees",
+        "thanks for the click",
+        "Open custom bot",
+        "from outside",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("firing"));
+    let gone = json!({ "message_id": only });
+    room.call("POST", "/open-apis/ephemeral/v1/delete", gone)
+        .await
+        .ok();
+    let page = look(&room, "").await;
+    assert!(page.contains("A card that only Lin Wei saw was taken away"));
+    assert!(!page.contains("just for you"));
+}
+
+#[tokio::test]
+async fn foreign_names_of_files_bots_and_bubbles_stay_text() {
+    let seed = json!({ "limits": { "user_second": 0 }, "hooks": [
+        { "hook": "h", "chat_id": DEFAULT_CHAT, "name": "<u>bot</u>" },
+    ] });
+    let room = Room::with(&seed.to_string()).await;
+    let file = json!({ "msg_type": "file", "file_name": "<u>a</u>.txt", "size": 1 });
+    let act =
+        json!({ "do": "write", "user": DEFAULT_USERS[0], "chat": DEFAULT_CHAT, "value": file });
+    room.act(act).await;
+    let body = json!({ "msg_type": "text", "content": { "text": "x" } });
+    room.raw("POST", "/open-apis/bot/v2/hook/h")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    let talk = message(DEFAULT_USERS[0], "text", json!({ "text": "choose" }));
+    let talk = room
+        .call(
+            "POST",
+            "/open-apis/im/v1/messages?receive_id_type=open_id",
+            talk,
+        )
+        .await;
+    let bubbles = json!({ "follow_ups": [{ "content": "<u>yes</u>" }] });
+    let path = format!("/open-apis/im/v1/messages/{}/push_follow_up", id(&talk));
+    room.call("POST", &path, bubbles).await.ok();
+    let here = look(&room, &format!("?chat={DEFAULT_CHAT}")).await;
+    let there = look(&room, "").await;
+    for (page, words) in [
+        (&here, "&lt;u&gt;a&lt;/u&gt;.txt"),
+        (&here, "&lt;u&gt;bot&lt;/u&gt;"),
+        (&there, "&lt;u&gt;yes&lt;/u&gt;"),
+    ] {
+        assert!(page.contains(words) && !page.contains("<u>"), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn foreign_text_stays_text() {
     let room = Room::new().await;
     room.said("<script>alert(1)</script><img src=x onerror=\"y\">")

@@ -12,7 +12,7 @@ use crate::codes::Refusal;
 use crate::content::Shown;
 use crate::ledger::Effect;
 use crate::windows::Scope;
-use crate::world::Message;
+use crate::world::{Click, Message};
 
 /// A card can be updated this long. Source: limits.md 4.
 const CARD_LIFE_MS: i64 = 14 * DAY_MS;
@@ -64,12 +64,10 @@ fn check_message(call: &Call<'_>, message: &Message) -> Result<(), Refusal> {
         return Err(not_shared("the card"));
     }
     let open_ms = call.world.switches().click_open.0;
-    let is_open = |at_ms: i64| call.now_ms - at_ms < open_ms;
-    let clicks = call.world.clicks.values();
-    if clicks
-        .filter(|click| click.message_id == message.message_id)
-        .any(|click| is_open(click.at_ms))
-    {
+    let is_open = |click: &Click| {
+        click.message_id == message.message_id && call.now_ms - click.at_ms < open_ms
+    };
+    if open_ms > 0 && call.world.clicks.values().any(is_open) {
         return Err(Refusal::card(11_310, "/", "card action is lock"));
     }
     Ok(())

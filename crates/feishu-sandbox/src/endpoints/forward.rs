@@ -47,7 +47,10 @@ pub(crate) fn one(call: &mut Call<'_>) -> Handled {
         mentions: source.mentions.clone(),
     };
     let (msg_type, sent) = (source.msg_type.clone(), source.sent.clone());
-    let parts = call.world.parts(&source.message_id);
+    let parts = match source.msg_type.as_str() {
+        "merge_forward" => call.world.parts(&source.message_id),
+        _ => Vec::new(),
+    };
     let parts = parts.into_iter().cloned().collect();
     call.take_chat_window(&target.chat_id)?;
     let sent = deliver(call, target.carry(msg_type, sent, shown, parts))?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::escape;
+use super::{escape, sender};
 use crate::world::{Batch, Mention, Message, World};
 
 /// Characters of a message shown where only a line fits.
@@ -18,7 +18,20 @@ pub(super) fn body(world: &World, message: &Message) -> String {
         world,
         mentions: &message.mentions,
     };
-    view.any(&message.msg_type, &shown, &sent)
+    match message.msg_type.as_str() {
+        "merge_forward" => view.merged(message),
+        msg_type => view.any(msg_type, &shown, &sent),
+    }
+}
+
+/// A card by itself, as it was sent and as it is given back.
+pub(super) fn card(world: &World, sent: &str, shown: &str) -> String {
+    let view = View {
+        world,
+        mentions: &[],
+    };
+    let value = |text| serde_json::from_str(text).unwrap_or(Value::Null);
+    view.card(&value(shown), &value(sent))
 }
 
 /// The body of a batch, whose content differs a little.
@@ -61,6 +74,8 @@ pub(super) fn summary(message: &Message) -> String {
         }
         "post" | "interactive" => first_text(&shown).unwrap_or_default().to_owned(),
         "system" => text(&shown["divider_text"], "text").to_owned(),
+        "merge_forward" => "forwarded messages".to_owned(),
+        "file" => format!("[file] {}", text(&shown, "file_name")),
         other => format!("[{other}]"),
     };
     let mut line: String = words.chars().take(SUMMARY_CHARS).collect();
@@ -152,6 +167,7 @@ impl View<'_> {
                 let name = self.world.people.name(text(shown, "user_id"));
                 format!("<p>Contact card: <b>{}</b></p>", escape(name))
             }
+            "file" | "audio" | "media" | "sticker" => self.file(msg_type, shown),
             other => format!("<p>[{}] {}</p>", escape(other), escape(&shown.to_string())),
         }
     }
@@ -167,6 +183,33 @@ impl View<'_> {
         match self.world.uploads.get(key) {
             Some(_) => format!("<img src=\"/_sandbox/image/{0}\" alt=\"{0}\">", escape(key)),
             None => format!("<p>[image {}]</p>", escape(key)),
+        }
+    }
+
+    /// The parts of a merged forward, a line each.
+    fn merged(&self, message: &Message) -> String {
+        let mut html = String::from("<h3>Forwarded messages</h3>");
+        for part in self.world.parts(&message.message_id) {
+            let _ = write!(
+                html,
+                "<div class=\"line\"><b>{}</b>: {}</div>",
+                escape(&sender(self.world, &part.sender)),
+                escape(&summary(part))
+            );
+        }
+        html
+    }
+
+    fn file(&self, msg_type: &str, shown: &Value) -> String {
+        let upload = self.world.uploads.get(text(shown, "file_key"));
+        let size = upload.map_or(0, |upload| upload.bytes.bytes());
+        let seconds = shown["duration"].as_u64().unwrap_or(0) / 1_000;
+        let name = escape(text(shown, "file_name"));
+        match msg_type {
+            "file" => format!("<p>📄 <b>{name}</b> · {size} bytes</p>"),
+            "audio" => format!("<p>🎤 {seconds} s</p>"),
+            "media" => format!("<p>🎬 <b>{name}</b> · {seconds} s · {size} bytes</p>"),
+            _ => "<p>[sticker]</p>".to_owned(),
         }
     }
 

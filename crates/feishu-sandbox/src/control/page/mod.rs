@@ -4,6 +4,7 @@
 //! hashes and nothing else is. Foreign text reaches it only through `escape`.
 
 mod content;
+mod room;
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -17,7 +18,7 @@ use crate::answer::Answer;
 use crate::call::{Arrived, parse_query};
 use crate::clock::time_of_day;
 use crate::shared::Shared;
-use crate::world::{Batch, Chat, Message, Sender, World};
+use crate::world::{Batch, Chat, Sender, World};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -74,7 +75,7 @@ fn inside(shared: &Shared, arrived: &Arrived) -> String {
         .or_else(|| world.groups.first().cloned())
         .unwrap_or_default();
     let main = match world.chats.get(&chosen) {
-        Some(chat) => room(&world, chat),
+        Some(chat) => room::draw(&world, chat),
         None if chosen == BATCHES => batches(&world),
         None => "<main><p class=\"empty\">There is no such chat.</p></main>".to_owned(),
     };
@@ -148,140 +149,12 @@ fn link(id: &str, name: &str, count: usize, chosen: &str) -> String {
     format!("<a class=\"{class}\" href=\"/_sandbox/?chat={id}\"><span>{name}</span>{count}</a>")
 }
 
-fn room(world: &World, chat: &Chat) -> String {
-    let mut main = format!(
-        "<main><header><h2>{}</h2><p>{} · {} people</p>{}</header><ol>",
-        escape(&chat.name),
-        escape(&chat.chat_id),
-        chat.members.len(),
-        pins(world, chat),
-    );
-    let hidden = chat.messages.len().saturating_sub(SHOWN_MAX);
-    if hidden > 0 {
-        let _ = write!(
-            main,
-            "<li class=\"note\">{hidden} older messages are not shown</li>"
-        );
-    }
-    for id in &chat.messages[hidden..] {
-        if let Some(message) = world.messages.get(id) {
-            main.push_str(&row(world, message));
-        }
-    }
-    if chat.messages.is_empty() {
-        main.push_str("<li class=\"note\">No messages yet</li>");
-    }
-    main.push_str("</ol></main>");
-    main
-}
-
-fn pins(world: &World, chat: &Chat) -> String {
-    if chat.pins.is_empty() {
-        return String::new();
-    }
-    let mut pins = String::from("<ul class=\"pins\">");
-    for message in chat
-        .pins
-        .values()
-        .rev()
-        .filter_map(|id| world.messages.get(id))
-        .take(5)
-    {
-        let _ = write!(pins, "<li>📌 {}</li>", escape(&content::summary(message)));
-    }
-    pins.push_str("</ul>");
-    pins
-}
-
-fn row(world: &World, message: &Message) -> String {
-    let (name, class) = match &message.sender {
-        Sender::App(app_id) => (format!("Bot {app_id}"), "bot"),
-        Sender::User(open_id) => (world.people.name(open_id).to_owned(), "person"),
-        Sender::Hook(name) => (name.clone(), "bot"),
-    };
-    if message.msg_type == "system" {
-        return format!(
-            "<li class=\"note\">{}</li>",
-            escape(&content::summary(message))
-        );
-    }
-    if message.deleted {
-        return format!(
-            "<li class=\"note\">A message of {} was recalled</li>",
-            escape(&name)
-        );
-    }
-    let initial: String = name.chars().take(1).collect();
-    format!(
-        "<li class=\"{class}\"><span class=\"face\">{}</span><div><p class=\"who\">{} \
-         <time>{}</time>{}</p>{}<div class=\"bubble {}\">{}</div>{}<p class=\"id\">{}</p></div></li>",
-        escape(&initial),
-        escape(&name),
-        time_of_day(message.create_ms),
-        if message.updated {
-            " <i>edited</i>"
-        } else {
-            ""
-        },
-        parent(world, message),
-        escape(&message.msg_type),
-        content::body(world, message),
-        marks(world, message),
-        escape(&message.message_id),
-    )
-}
-
-fn parent(world: &World, message: &Message) -> String {
-    match message
-        .parent_id
-        .as_ref()
-        .and_then(|id| world.messages.get(id))
-    {
-        Some(parent) => {
-            format!(
-                "<p class=\"parent\">↪ {}</p>",
-                escape(&content::summary(parent))
-            )
-        }
-        None => String::new(),
-    }
-}
-
-/// Pin, buzzes, readers and reactions of a message.
-fn marks(world: &World, message: &Message) -> String {
-    let mut marks = String::new();
-    if message.pin.is_some() {
-        marks.push_str("<span class=\"mark pin\">📌 pinned</span>");
-    }
-    for buzz in &message.buzzes {
-        let how = match buzz.kind.as_str() {
-            "urgent_sms" => "📱 buzzed by SMS",
-            "urgent_phone" => "📞 buzzed by phone",
-            _ => "🔔 buzzed",
-        };
-        let who = names(world, &buzz.users);
-        let _ = write!(marks, "<span class=\"mark buzz\">{how}: {who}</span>");
-    }
-    if !message.reads.is_empty() {
-        let readers: Vec<String> = message.reads.iter().map(|read| read.user.clone()).collect();
-        let _ = write!(
-            marks,
-            "<span class=\"mark\">✓ read by {}</span>",
-            names(world, &readers)
-        );
-    }
-    for reaction in &message.reactions {
-        let by = match &reaction.by {
-            Sender::App(app_id) | Sender::Hook(app_id) => app_id,
-            Sender::User(open_id) => world.people.name(open_id),
-        };
-        let emoji = escape(&reaction.emoji);
-        let _ = write!(marks, "<span class=\"mark\">{emoji} {}</span>", escape(by));
-    }
-    if marks.is_empty() {
-        marks
-    } else {
-        format!("<p class=\"marks\">{marks}</p>")
+/// The name a sender goes by.
+fn sender<'a>(world: &'a World, sender: &'a Sender) -> std::borrow::Cow<'a, str> {
+    match sender {
+        Sender::App(app_id) => format!("Bot {app_id}").into(),
+        Sender::User(open_id) => world.people.name(open_id).into(),
+        Sender::Hook(name) => name.as_str().into(),
     }
 }
 

@@ -51,6 +51,9 @@ impl Sandbox {
         if let Some(chat) = chat(&world) {
             out::line(&format!("a chat    {chat}"))?;
         }
+        if let Some(hook) = hook(&world) {
+            out::line(&format!("a bot     {url}/open-apis/bot/v2/hook/{hook}"))?;
+        }
         stop.cancelled().await;
         sandbox.stop().await;
         Ok(Exit::Fine)
@@ -99,6 +102,12 @@ fn chat(world: &Value) -> Option<&str> {
     ids()
         .find(|id| *id == DEFAULT_CHAT)
         .or_else(|| ids().next())
+}
+
+/// A custom bot that anybody may speak through.
+fn hook(world: &Value) -> Option<&str> {
+    let open = |hook: &&Value| hook["signed"] == false && hook["keywords"] == Value::Array(vec![]);
+    world["hooks"].as_array()?.iter().find(open)?["hook"].as_str()
 }
 
 /// The text called `name` of each item of a list.

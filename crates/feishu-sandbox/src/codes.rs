@@ -38,6 +38,7 @@ const GATEWAY: &[Code] = &[
     row(99_991_662, 400, "the app is disabled"),
     row(99_991_663, 400, "Invalid access token for authorization"),
     row(99_991_664, 400, "Invalid app access token"),
+    row(99_991_665, 400, "Invalid tenant access token"),
     row(99_991_668, 400, "a user access token is not taken here"),
     row(99_991_671, 400, "an access token starts with t- or u-"),
     row(
@@ -46,13 +47,34 @@ const GATEWAY: &[Code] = &[
         "Access denied: the app lacks a scope this API needs",
     ),
     row(99_991_673, 400, "the app is not available in this tenant"),
+    row(99_991_676, 400, "the token lacks the permission"),
+    row(99_991_677, 400, "the user access token has expired"),
+    row(99_991_679, 400, "the user did not grant the permission"),
+    row(99_992_351, 400, "the open_id does not exist"),
+    row(99_992_352, 400, "the user_id does not exist"),
+    row(99_992_353, 400, "the union_id does not exist"),
+    row(99_992_354, 400, "the message_id does not exist"),
+    row(99_992_355, 400, "the chat_id does not exist"),
+    row(99_992_356, 400, "the chat does not exist"),
+    row(99_992_359, 400, "the user does not exist"),
+    row(99_992_360, 400, "the user does not exist in this tenant"),
+    row(99_992_361, 400, "the open_id belongs to another app"),
+    row(99_992_363, 400, "the id is no user's"),
+    row(99_992_364, 400, "the user_id belongs to another tenant"),
+    row(99_992_381, 400, "the union_id belongs to another tenant"),
     row(99_992_402, 400, "field validation failed"),
 ];
 
 /// Token endpoints answer with HTTP 200. Source: endpoints.md 1, errors.md 2.
 const TOKENS: &[Code] = &[
     row(10_003, 200, "invalid param"),
+    row(10_005, 200, "the app is not authorized"),
+    row(10_012, 200, "getting the app's token failed"),
+    row(10_013, 200, "getting the tenant's token failed"),
     row(10_014, 200, "app secret invalid"),
+    row(10_015, 200, "the app's secret is wrong"),
+    row(20_002, 200, "the app's id or secret is wrong"),
+    row(99_991_543, 200, "the app's id or secret is wrong"),
 ];
 
 /// Message codes. Source: errors.md 3.
@@ -150,6 +172,7 @@ const MESSAGES: &[Code] = &[
     row(230_075, 400, "Encrypted chats are not supported"),
     row(230_098, 400, "A folded message can not be buzzed"),
     row(230_099, 400, "Failed to create card content"),
+    row(230_101, 400, "The operation was refused"),
     row(230_110, 400, "The message was deleted"),
     row(230_111, 400, "The message will destroy itself"),
     row(231_203, 400, "This type of chat is not supported"),

@@ -15,7 +15,7 @@
 //! | `GET`, `POST /_sandbox/faults` | the rules of faults; a list replaces the old one |
 //! | `POST /_sandbox/clock` | `{"advance":"61m"}`, `{"freeze":true}`, answers `{"now":ms}` |
 //! | `POST /_sandbox/act` | `read` `react` `reply` `recall` `click` `preview` `write`, by a person |
-//! | `GET /_sandbox/world` | apps, users, chats, departments, limits, switches |
+//! | `GET /_sandbox/world` | apps, users, chats, departments, custom bots, limits, switches |
 //! | `GET /_sandbox/image/KEY` | an uploaded image |
 
 mod answer;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Room, TOKEN, told};
-use feishu_sandbox::{DEFAULT_APP_ID, DEFAULT_APP_SECRET, DEFAULT_CHAT};
+use feishu_sandbox::{DEFAULT_APP_ID, DEFAULT_APP_SECRET, DEFAULT_CHAT, DEFAULT_USER};
 use serde_json::{Value, json};
 
 /// Every call of the reference's endpoints.md, by section; custom bots are in its messages.md,
@@ -170,4 +170,61 @@ async fn the_address_of_a_long_connection_is_told_to_who_has_the_secret() {
     .await
     .is(200, 1_000_040_345);
     ask(&room, path, json!({})).await.is(200, 1_000_040_344);
+}
+
+/// Every code of messages, reactions and files in the reference's endpoints.md and errors.md.
+#[rustfmt::skip]
+const CODES: &[i64] = &[
+    230_001, 230_002, 230_003, 230_004, 230_005, 230_006, 230_007, 230_008, 230_009, 230_011,
+    230_012, 230_013, 230_015, 230_017, 230_018, 230_019, 230_020, 230_022, 230_023, 230_024,
+    230_025, 230_026, 230_027, 230_028, 230_029, 230_030, 230_031, 230_033, 230_034, 230_035,
+    230_036, 230_038, 230_045, 230_046, 230_047, 230_048, 230_049, 230_050, 230_052, 230_053,
+    230_054, 230_055, 230_061, 230_062, 230_063, 230_064, 230_065, 230_066, 230_067, 230_069,
+    230_070, 230_071, 230_072, 230_073, 230_074, 230_075, 230_098, 230_099, 230_100, 230_101,
+    230_110, 230_111, 231_001, 231_002, 231_003, 231_004, 231_005, 231_006, 231_007, 231_008,
+    231_010, 231_011, 231_012, 231_013, 231_014, 231_015, 231_017, 231_018, 231_019, 231_020,
+    231_021, 231_022, 231_203, 231_204, 232_009, 232_096, 234_001, 234_002, 234_003, 234_004,
+    234_005, 234_006, 234_007, 234_008, 234_009, 234_010, 234_011, 234_019, 234_037, 234_038,
+    234_039, 234_040, 234_041, 234_042, 234_043,
+];
+
+/// A chat that says `refuse` answers any of them, so that a test gets what no request provokes.
+#[tokio::test]
+async fn every_code_of_the_reference_can_be_had() {
+    let chat = |code: &i64| json!({ "chat_id": format!("oc_{code}"), "refuse": code });
+    let chats: Vec<Value> = CODES.iter().map(chat).collect();
+    let seed = json!({ "chats": chats, "limits": { "app_minute": 0, "app_second": 0 } });
+    let room = Room::with(&seed.to_string()).await;
+    for code in CODES {
+        let http = match code {
+            // Batches answer with HTTP 200, files without a token with 401.
+            230_100 => 200,
+            234_002 => 401,
+            _ => 400,
+        };
+        room.say(&format!("oc_{code}"), "x").await.is(http, *code);
+    }
+}
+
+#[tokio::test]
+async fn a_message_names_its_sender_by_the_kind_of_id_asked_for() {
+    let room = Room::new().await;
+    let act = json!({ "do": "write", "user": DEFAULT_USER, "chat": DEFAULT_CHAT, "text": "hi" });
+    let sent = room.act(act).await["message_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/open-apis/im/v1/messages/{sent}");
+    for (kind, prefix) in [("open_id", "ou_"), ("union_id", "on_"), ("user_id", "u0")] {
+        let got = room.get(&format!("{path}?user_id_type={kind}")).await;
+        let sender = &got.ok()["items"][0]["sender"];
+        assert_eq!(sender["id_type"], kind);
+        assert!(
+            sender["id"].as_str().unwrap().starts_with(prefix),
+            "{sender}"
+        );
+    }
+    room.get(&format!("{path}?user_id_type=email"))
+        .await
+        .is(400, 99_992_402);
 }

@@ -146,9 +146,21 @@ fn world(world: &World) -> Value {
         .iter()
         .map(|app| json!({ "app_id": app.app_id }))
         .collect();
+    let hooks: Vec<Value> = world
+        .seed
+        .hooks
+        .iter()
+        .map(|hook| {
+            json!({
+                "hook": hook.hook, "chat_id": hook.chat_id, "name": hook.name,
+                "signed": hook.secret.is_some(), "keywords": hook.keywords,
+            })
+        })
+        .collect();
     json!({
         "now": world.now_ms(),
         "apps": apps,
+        "hooks": hooks,
         "users": world.seed.users,
         "chats": groups.chain(talks).map(chat).collect::<Vec<_>>(),
         "departments": world.seed.departments,

@@ -6,7 +6,7 @@ use super::paging::Page;
 use crate::call::{Call, Handled, success};
 use crate::codes::Refusal;
 use crate::seed::RecalledGet;
-use crate::world::{Chat, Message, World};
+use crate::world::{Chat, IdKind, Message, World};
 
 /// Content of a recalled message in a list. Source: messages.md 3.
 const RECALLED_CONTENT: &str = "This message was recalled";
@@ -16,6 +16,10 @@ const SECONDS_MAX: i64 = 99_999_999_999;
 /// Answers one message as a list of one; a merged forward brings its parts along.
 pub(crate) fn get(call: &mut Call<'_>) -> Handled {
     let cards = wants_cards(call)?;
+    let kind = match call.asked("user_id_type") {
+        None => IdKind::Open,
+        Some(_) => call.user_id_type()?,
+    };
     let message = call.message(call.param("message_id"))?;
     call.enter(&message.chat_id)?;
     if !message.deleted {
@@ -26,6 +30,7 @@ pub(crate) fn get(call: &mut Call<'_>) -> Handled {
         let items: Vec<Value> = std::iter::once(message)
             .chain(parts)
             .map(|each| each.object(Some(content(each, cards))))
+            .map(|object| by_kind(call.world, kind, object))
             .collect();
         return Ok(success(json!({ "items": items })));
     }
@@ -140,6 +145,23 @@ impl Wanted {
             is_root_or_plain && in_time
         }
     }
+}
+
+/// The message with its sender, if that is a person, under an id of `kind`.
+fn by_kind(world: &World, kind: IdKind, mut object: Value) -> Value {
+    let sender = &mut object["sender"];
+    if kind != IdKind::Open && sender["sender_type"] == "user" {
+        let open_id = sender["id"].as_str().unwrap_or_default();
+        if let Some(user) = world.people.find(IdKind::Open, open_id) {
+            sender["id"] = json!(kind.of(user));
+            sender["id_type"] = json!(if kind == IdKind::Union {
+                "union_id"
+            } else {
+                "user_id"
+            });
+        }
+    }
+    object
 }
 
 fn listed(message: &Message, cards: bool) -> Value {

@@ -42,9 +42,10 @@ async fn a_message_is_passed_on_once_per_uuid_and_target() {
     let elsewhere = forward(&room, &source, &query, DEFAULT_CHAT).await;
     assert_ne!(id(&elsewhere), id(&first));
     let person = "receive_id_type=email&uuid=key";
-    forward(&room, &source, person, "lin.wei@sandbox.example")
-        .await
-        .ok();
+    let by_mail = forward(&room, &source, person, "lin.wei@sandbox.example").await;
+    let by_id = "receive_id_type=open_id&uuid=key";
+    let by_id = forward(&room, &source, by_id, DEFAULT_USER).await;
+    assert_eq!(id(&by_id), id(&by_mail));
     assert_eq!(room.effects("message").await.len(), 4);
     room.advance("61m").await;
     let late = forward(&room, &source, &query, DEFAULT_SECOND_CHAT).await;

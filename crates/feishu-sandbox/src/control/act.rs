@@ -3,8 +3,9 @@
 //! An act is a person's, so it leaves no effect in the ledger; the endpoints show it (readers,
 //! progress, history). An unknown id is a 4xx that names the field.
 //!
-//! `preview` answers the token that the preview's callback would carry. `write` and `reply` bring a file with `"value": {"msg_type": "image"|"file"|"audio"|"media"|
-//! "sticker", "file_name", "size", "duration"}` in the place of `text`; its bytes are made up.
+//! `preview` answers the token that the preview's callback would carry. `write` and `reply` bring
+//! a file with `"value": {"msg_type": "image"|"file"|"audio"|"media"|"sticker", "file_name",
+//! "size", "duration"}` in the place of `text`; its bytes are made up.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -22,8 +22,6 @@ struct Target {
     chat_id: String,
     spot: Spot,
     uuid: String,
-    /// The receiver as it was named.
-    name: String,
 }
 
 /// Passes one message on.
@@ -127,7 +125,6 @@ impl Target {
             chat_id,
             spot,
             uuid,
-            name,
         })
     }
 
@@ -142,14 +139,16 @@ impl Target {
     }
 
     fn carry(self, msg_type: String, sent: String, shown: Shown, parts: Vec<Message>) -> Outgoing {
+        // However it was named: a person by mail or by open id is one target.
+        let target = (self.spot.thread_id.as_ref()).unwrap_or(&self.chat_id);
         Outgoing {
+            target: target.clone(),
             chat_id: self.chat_id,
             msg_type,
             sent,
             shown,
             spot: self.spot,
             uuid: self.uuid,
-            target: self.name,
             parts,
         }
     }

@@ -39,6 +39,13 @@ fn show(status: &Value) -> std::io::Result<()> {
         number("max_pending"),
         number("version")
     ))?;
+    let fault = &status["store_fault"];
+    if fault.is_object() {
+        let (since, detail) = (out::text(&fault["since"]), out::text(&fault["detail"]));
+        out::line(&format!(
+            "NOTHING IS ACCEPTED OR SENT since {since}: {detail}"
+        ))?;
+    }
     let headers = [
         "APP", "QUEUED", "SENDING", "IN DOUBT", "DEAD", "OLDEST", "MONTH",
     ];

@@ -663,9 +663,7 @@ impl Loop {
     }
 
     fn store_failed(&mut self, error: &StoreError, steady_ms: i64) {
-        if steady_ms >= self.store_back_ms {
-            tracing::error!(%error, "the store does not answer; nothing is sent until it does");
-        }
+        tracing::debug!(%error, "the store does not answer; nothing is sent until it does");
         self.store_back_ms = steady_ms + millis(STORE_PAUSE);
     }
 }

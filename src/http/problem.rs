@@ -245,8 +245,12 @@ impl Problem {
 /// The store could not answer: worth another try, unless a person must look first.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        tracing::warn!(%error, "a request was not served: the store did not answer");
-        Problem::unavailable("the store cannot answer; nothing was changed")
+        // The store has said in the log what it is, once, however many ask meanwhile.
+        let why = match &error {
+            StoreError::Unavailable(failure) => failure.cause.words(),
+            StoreError::Unusable(_) => "the store cannot answer",
+        };
+        Problem::unavailable(format!("{why}; nothing was changed"))
     }
 }
 

@@ -80,9 +80,13 @@ pub(super) async fn healthz() -> &'static str {
     security(()),
 )]
 pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Response {
-    match relay.state.store.is_open() && !relay.stop.is_cancelled() {
-        true => "ready\n".into_response(),
-        false => Problem::unavailable("jobs are not accepted").into_response(),
+    match relay.state.store.ill() {
+        None if !relay.stop.is_cancelled() => "ready\n".into_response(),
+        None => Problem::unavailable("the relay is stopping").into_response(),
+        Some(ill) => {
+            let why = ill.failure.cause.words();
+            Problem::unavailable(format!("jobs are not accepted: {why}")).into_response()
+        }
     }
 }
 
@@ -120,7 +124,21 @@ struct Told<'a> {
     lanes: Vec<ToldLane<'a>>,
     /// Bytes of the database file and its log.
     store_bytes: u64,
+    /// What keeps the store from writing: meanwhile nothing is accepted and nothing is sent.
+    store_fault: Option<ToldFault<'a>>,
     version: &'static str,
+}
+
+/// What keeps the store from writing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoreFault)]
+struct ToldFault<'a> {
+    /// `full`, `read_only`, `damaged`, `gone`, `failing`, `busy` or `closing`.
+    #[serde(rename = "type")]
+    name: &'a str,
+    /// The file and what to do, for people.
+    detail: &'a str,
+    since: Time,
 }
 
 /// One app's queue.
@@ -190,6 +208,11 @@ fn queue(status: &Status, now_ms: i64) -> Told<'_> {
         max_pending: status.max_pending,
         lanes: status.lanes.iter().map(|one| lane(one, now_ms)).collect(),
         store_bytes: status.bytes,
+        store_fault: status.ill.as_ref().map(|ill| ToldFault {
+            name: ill.failure.cause.name(),
+            detail: &ill.failure.text,
+            since: Time(ill.since_ms),
+        }),
         version: env!("CARGO_PKG_VERSION"),
     }
 }
@@ -278,6 +301,7 @@ mod tests {
             max_pending: 10,
             lanes: Vec::new(),
             bytes: 4096,
+            ill: None,
         };
         let told = json!(queue(&status, due_ms + 61_500));
         let app = &told["apps"][0];

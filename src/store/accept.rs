@@ -14,7 +14,7 @@ use crate::job::{
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::writer::Tx;
-use crate::store::{AcceptError, Accepted, StoreError, upload};
+use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, upload};
 
 /// Does it carry bytes?
 pub(super) fn has_upload(job: &NewJob) -> bool {
@@ -550,9 +550,10 @@ fn refuse_lost_uploads(tx: &Tx<'_>, plans: &mut [Result<Plan, AcceptError>]) {
             .iter()
             .any(|name| !upload::path(&tx.options.path, name).exists())
         {
-            *plan = Err(AcceptError::Store(StoreError::Unavailable(String::from(
-                "the bytes of an upload were just removed; try again",
-            ))));
+            *plan = Err(AcceptError::Store(StoreError::Unavailable(Failure {
+                cause: Cause::Busy,
+                text: String::from("the bytes of an upload were just removed; try again"),
+            })));
         }
     }
 }

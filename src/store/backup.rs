@@ -52,7 +52,7 @@ impl From<StoreError> for CopyError {
     fn from(error: StoreError) -> CopyError {
         match error {
             StoreError::Unusable(text) => CopyError::Wrong(text),
-            StoreError::Unavailable(text) => CopyError::Failed(text),
+            StoreError::Unavailable(failure) => CopyError::Failed(failure.text),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::job::{JobId, Kind, State, WaitingFor};
 use crate::store::read::public_lane;
 use crate::store::writer::Tx;
-use crate::store::{Filter, Store, StoreError, failed};
+use crate::store::{Filter, Store, StoreError};
 
 /// Changes that are kept for those who read more slowly than they are made.
 const KEPT: usize = 16_384;
@@ -299,7 +299,7 @@ impl Events {
                 return Ok(news);
             }
             if self.place < self.upto {
-                self.read_back().await.map_err(failed)?;
+                self.read_back().await.map_err(self.store.failed())?;
             } else if !self.take() {
                 // The sender lives as long as the store, which this holds.
                 let _ = self.told.changed().await;

@@ -1,14 +1,15 @@
 //! What the store takes and answers: the types of its public face, free of SQLite's particulars.
 
 use crate::job::{Flaw, Job, JobId, NoticeJob, State};
+pub use crate::store::health::{Cause, Failure, Ill};
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing was written. The disk is full, the file is broken or locked, or the store is closing;
+    /// Nothing was written. The disk is full, the file is damaged or locked, or the store is closing;
     /// what was asked may be asked again.
     #[error("the store cannot write: {0}")]
-    Unavailable(String),
+    Unavailable(Failure),
     /// The file cannot be used as it is; a person must look.
     #[error("the store cannot be opened: {0}")]
     Unusable(String),
@@ -253,4 +254,6 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// Bytes of the database file and its log.
     pub bytes: u64,
+    /// What keeps the store from writing.
+    pub ill: Option<Ill>,
 }

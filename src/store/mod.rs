@@ -9,13 +9,16 @@ mod act;
 mod after;
 mod alive;
 mod backup;
+mod damage;
 mod day;
 mod dependents;
 mod events;
 mod face;
+mod files;
 mod find;
 mod finish;
 mod heads;
+mod health;
 mod insert;
 mod mark;
 mod measure;
@@ -23,6 +26,7 @@ mod open;
 mod pause;
 mod read;
 mod reads;
+mod refuse;
 mod restore;
 mod status;
 mod sweep;
@@ -31,7 +35,7 @@ mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +47,7 @@ pub use self::events::{Event, Events, Gap, Heard, News};
 pub use self::face::*;
 pub use self::finish::{End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
+use self::health::Health;
 pub use self::mark::{Left, Past};
 pub use self::pause::REASON_CHARS_MAX;
 pub use self::restore::{Restored, restore};
@@ -98,7 +103,7 @@ struct Shared {
     path: PathBuf,
     clock: Clock,
     watchers: Arc<Watchers>,
-    open: Arc<AtomicBool>,
+    health: Arc<Health>,
     /// Jobs finished before this time may be gone.
     purged_ms: Arc<AtomicI64>,
     hub: Arc<events::Hub>,
@@ -148,7 +153,7 @@ impl Store {
         let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let watchers = Arc::new(Watchers::default());
-        let open = Arc::new(AtomicBool::new(true));
+        let health = Arc::new(Health::new(&opened.path));
         let purged_ms = Arc::new(AtomicI64::new(0));
         let hub = Arc::new(events::Hub::default());
         let metrics = Arc::<Metrics>::default();
@@ -161,7 +166,7 @@ impl Store {
             writer::Seams {
                 clock: clock.clone(),
                 watchers: Arc::clone(&watchers),
-                open: Arc::clone(&open),
+                health: Arc::clone(&health),
                 purged_ms: Arc::clone(&purged_ms),
                 hub: Arc::clone(&hub),
                 metrics: Arc::clone(&metrics),
@@ -169,7 +174,8 @@ impl Store {
         )
         .await?;
         let apps = writer.apps();
-        let epoch = events::epoch(&readers).await.map_err(failed)?;
+        let epoch = events::epoch(&readers).await;
+        let epoch = epoch.map_err(|error| open::unusable(&path, &error))?;
         let task = tokio::spawn(writer.run(inbox, asked, stopped));
         // Without it the first success after a restart would be the first there ever was.
         match status::last_successes(&readers).await {
@@ -185,7 +191,7 @@ impl Store {
             path,
             clock,
             watchers,
-            open,
+            health,
             purged_ms,
             hub,
             epoch,
@@ -239,16 +245,19 @@ impl Store {
         let path = self.shared.path.clone();
         let kept = tokio::task::spawn_blocking(move || {
             for upload in jobs.iter().flat_map(accept::uploads) {
-                upload::keep(&path, upload)?;
+                upload::keep(&path, upload).map_err(|error| (upload::folder(&path), error))?;
             }
-            Ok::<_, std::io::Error>(jobs)
+            Ok::<_, (PathBuf, std::io::Error)>(jobs)
         })
         .await;
         match kept {
             Ok(Ok(jobs)) => Ok(jobs),
-            Ok(Err(error)) => Err(StoreError::Unavailable(format!(
-                "the bytes of an upload: {error}"
-            ))),
+            Ok(Err((path, error))) => {
+                let failure = Failure::at(&path, &error);
+                let now_ms = self.shared.clock.wall_ms();
+                self.shared.health.fell(&failure, now_ms);
+                Err(StoreError::Unavailable(failure))
+            }
             Err(_) => Err(gone()),
         }
     }
@@ -321,7 +330,7 @@ impl Store {
     pub async fn paused(&self, reach: &Reach) -> Result<Vec<Pause>, StoreError> {
         pause::over(&self.shared.readers, reach)
             .await
-            .map_err(failed)
+            .map_err(self.failed())
     }
 
     /// From now on these options are in force, all but the file and the apps.
@@ -363,7 +372,9 @@ impl Store {
     /// The file cannot answer.
     pub async fn asks_progress(&self, id: JobId) -> Result<bool, StoreError> {
         let now_ms = self.shared.clock.wall_ms();
-        read::asks_progress(self, id, now_ms).await.map_err(failed)
+        read::asks_progress(self, id, now_ms)
+            .await
+            .map_err(self.failed())
     }
 
     /// Asks Feishu now who read what each of `ids` made; one that made nothing, or was taken back, is left out.
@@ -384,7 +395,9 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn asking(&self, id: JobId, since_ms: i64) -> Result<Asking, StoreError> {
-        reads::asking(self, id, since_ms).await.map_err(failed)
+        reads::asking(self, id, since_ms)
+            .await
+            .map_err(self.failed())
     }
 
     /// Who read the messages of the jobs that a filter names. `filter.limit` is not bounded by a page.
@@ -392,7 +405,7 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn notice(&self, filter: &Filter) -> Result<Notice, StoreError> {
-        reads::notice(self, filter).await.map_err(failed)
+        reads::notice(self, filter).await.map_err(self.failed())
     }
 
     /// Tells of each change of that job that is committed after this call.
@@ -411,7 +424,9 @@ impl Store {
         apps: Option<Vec<String>>,
         heard: Option<&Heard>,
     ) -> Result<Events, StoreError> {
-        let purged = events::purged(&self.shared.readers).await.map_err(failed)?;
+        let purged = events::purged(&self.shared.readers)
+            .await
+            .map_err(self.failed())?;
         Ok(Events::listen(self, filter, apps, heard, purged))
     }
 
@@ -425,7 +440,7 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn job(&self, name: &Name) -> Result<Option<Job>, StoreError> {
-        read::job(self, name).await.map_err(failed)
+        read::job(self, name).await.map_err(self.failed())
     }
 
     /// Those jobs, in that order, without args; one that is gone meanwhile is left out.
@@ -433,7 +448,7 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn jobs(&self, ids: &[JobId]) -> Result<Vec<Job>, StoreError> {
-        read::jobs(self, ids).await.map_err(failed)
+        read::jobs(self, ids).await.map_err(self.failed())
     }
 
     /// A page of jobs, newest first. A page that looked at 10 000 rows ends early, with a cursor.
@@ -441,7 +456,7 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn list(&self, filter: &Filter) -> Result<Page, StoreError> {
-        read::list(self, filter).await.map_err(failed)
+        read::list(self, filter).await.map_err(self.failed())
     }
 
     /// The queue as it is.
@@ -449,7 +464,7 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn status(&self) -> Result<Status, StoreError> {
-        status::status(self).await.map_err(failed)
+        status::status(self).await.map_err(self.failed())
     }
 
     /// The heads of up to `limit` lanes of `app` that follow `cursor` and have a job of that rank.
@@ -465,7 +480,7 @@ impl Store {
     ) -> Result<Vec<LaneHead>, StoreError> {
         heads::lanes_after(&self.shared.readers, app, rank, cursor, limit)
             .await
-            .map_err(failed)
+            .map_err(self.failed())
     }
 
     /// The heads of those lanes.
@@ -475,7 +490,7 @@ impl Store {
     pub async fn heads(&self, lanes: &[(AppId, Box<str>)]) -> Result<Vec<LaneHead>, StoreError> {
         heads::heads(&self.shared.readers, lanes)
             .await
-            .map_err(failed)
+            .map_err(self.failed())
     }
 
     /// Marks that an earlier process left without a result, at most 1000.
@@ -483,7 +498,9 @@ impl Store {
     /// # Errors
     /// The file cannot answer.
     pub async fn left(&self) -> Result<Vec<Left>, StoreError> {
-        mark::left(&self.shared.readers).await.map_err(failed)
+        mark::left(&self.shared.readers)
+            .await
+            .map_err(self.failed())
     }
 
     /// Calls begun in the last `within`, per app, API and second.
@@ -497,7 +514,7 @@ impl Store {
             self.shared.clock.wall_ms() - within_ms,
         )
         .await
-        .map_err(failed)
+        .map_err(self.failed())
     }
 
     /// People whom the batches of each app reached today (UTC+8).
@@ -508,7 +525,7 @@ impl Store {
         let wall_ms = self.shared.clock.wall_ms();
         day::batches_today(&self.shared.readers, wall_ms)
             .await
-            .map_err(failed)
+            .map_err(self.failed())
     }
 
     /// May this id have been a job that was purged?
@@ -516,9 +533,9 @@ impl Store {
         id.ms() < self.shared.purged_ms.load(Ordering::Relaxed)
     }
 
-    /// Can the store write?
-    pub fn is_open(&self) -> bool {
-        self.shared.open.load(Ordering::Relaxed)
+    /// What keeps the store from writing; `None`: it writes.
+    pub fn ill(&self) -> Option<Ill> {
+        self.shared.health.ill()
     }
 
     /// What the dispatcher sees of the lanes.
@@ -544,6 +561,22 @@ impl Store {
             .iter()
             .find(|(id, _)| *id == app)
             .map(|(_, name)| name.as_str())
+    }
+
+    /// What a reader met: damage concerns everybody, the rest this question alone.
+    fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+        |error| {
+            let failure = Failure::of(&self.shared.path, &error);
+            match (failure.cause, self.ill()) {
+                (Cause::Damaged, _) => {
+                    let now_ms = self.shared.clock.wall_ms();
+                    self.shared.health.fell(&failure, now_ms);
+                }
+                (_, None) => tracing::warn!("a question to the store was not answered: {failure}"),
+                (_, Some(_)) => {}
+            }
+            StoreError::Unavailable(failure)
+        }
     }
 
     async fn hand(&self, request: Request) -> Result<(), StoreError> {
@@ -573,9 +606,5 @@ fn bytes_of(path: &Path) -> u64 {
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable(String::from("it is closing"))
-}
-
-fn failed(error: sqlx::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    StoreError::Unavailable(Failure::closing())
 }

@@ -1,6 +1,7 @@
 //! Opens the database: one process, the right SQLite, the right schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
-use crate::store::StoreError;
+use crate::store::health::{Cause, Failure};
+use crate::store::{StoreError, damage, health};
 
 /// The first SQLite without the WAL-reset corruption. Source: sqlite.org, release notes of 3.51.3.
 const SQLITE_AT_LEAST: [u32; 3] = [3, 51, 3];
@@ -42,24 +44,26 @@ pub(super) struct Opened {
 /// Opens the file at `path`, makes it when it is not there, and brings its schema up to date.
 ///
 /// # Errors
-/// `Unusable`: another daemon has it, it is no database, a newer relay made it, or it is a copy or the
-/// rest of a move; nothing was changed.
+/// `Unusable`: another daemon has it, it is no database, it is damaged or takes no writes, a newer relay made
+/// it, or it is a copy or the rest of a move; nothing was changed. `Unavailable`: the disk is full or fails.
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     let lock = lock(path)?;
+    read_log(path)?;
     look(path).await?;
     private(path)?;
     let mut writer = connect_writer(path)
         .await
         .map_err(|error| unusable(path, &error))?;
     check_version(path, &mut writer).await?;
+    match damage::check(path, &mut writer).await {
+        Ok(None) => {}
+        Ok(Some(found)) => return Err(damaged(path, &found)),
+        Err(error) => return Err(unusable(path, &error)),
+    }
     MIGRATIONS
         .run(&mut writer)
         .await
-        .map_err(|error| match error {
-            sqlx::migrate::MigrateError::VersionMissing(_)
-            | sqlx::migrate::MigrateError::VersionTooNew(..) => newer(path),
-            other => StoreError::Unusable(format!("{}: {other}", path.display())),
-        })?;
+        .map_err(|error| not_migrated(path, &error))?;
     let readers = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(READERS)
@@ -80,6 +84,38 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         path: path.to_owned(),
         lock,
     })
+}
+
+/// A file without its end, and a log with a break: SQLite would go on without a word.
+fn read_log(path: &Path) -> Result<(), StoreError> {
+    match damage::is_cut(path) {
+        Ok(false) => {}
+        Ok(true) => return Err(damaged(path, "it ends within a page")),
+        Err(error) => return Err(system(path, &error)),
+    }
+    match damage::lost_in_log(path) {
+        Ok(0) => Ok(()),
+        Ok(lost) => Err(damaged(
+            &damage::beside(path, "-wal"),
+            &format!("{lost} transactions stand behind a place that cannot be read"),
+        )),
+        Err(error) => Err(system(&damage::beside(path, "-wal"), &error)),
+    }
+}
+
+fn damaged(path: &Path, found: &str) -> StoreError {
+    StoreError::Unusable(Failure::new(Cause::Damaged, path, &found).text)
+}
+
+fn not_migrated(path: &Path, error: &sqlx::migrate::MigrateError) -> StoreError {
+    use sqlx::migrate::MigrateError;
+    match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => newer(path),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            unusable(path, error)
+        }
+        other => StoreError::Unusable(format!("{}: {other}", path.display())),
+    }
 }
 
 fn newer(path: &Path) -> StoreError {
@@ -194,30 +230,52 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
         .write(true)
         .mode(0o600)
         .open(&name)
-        .map_err(|error| StoreError::Unusable(format!("{}: {error}", name.display())))?;
+        .map_err(|error| system(&name, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
             "another feishu-relay has {}",
             path.display()
         ))),
-        Err(TryLockError::Error(error)) => Err(StoreError::Unusable(format!(
-            "{}: {error}",
-            Path::new(&name).display()
-        ))),
+        Err(TryLockError::Error(error)) => Err(system(&name, &error)),
     }
 }
 
-/// A fault of the disk may pass; a file that is no database of ours will not.
-fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
-    /// SQLite's primary codes for busy, locked, no memory, I/O and full. Source: sqlite.org, result codes.
-    const MAY_PASS: [i32; 5] = [5, 6, 7, 10, 13];
-    let text = format!("{}: {error}", path.display());
+/// A fault of the disk may pass; a file that is no database of ours, or takes no writes, will not.
+pub(super) fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
+    /// SQLite could not open the file; says nothing of why. Source: sqlite.org, result codes.
+    const CANTOPEN: &str = "14";
+    let failure = Failure::of(path, error);
     let code = error.as_database_error().and_then(|error| error.code());
-    let code: Option<i32> = code.and_then(|code| code.parse().ok());
-    match code.is_some_and(|code| MAY_PASS.contains(&(code & 0xff))) {
-        true => StoreError::Unavailable(text),
-        false => StoreError::Unusable(text),
+    if code.is_some_and(|code| code == CANTOPEN) {
+        return StoreError::Unusable(failure.text);
+    }
+    // SQLite says "I/O" also where there is no room for its shared memory.
+    let known = match failure.cause {
+        Cause::Failing => health::try_room(path).map_err(|error| Failure::at(path, &error)),
+        _ => Ok(()),
+    };
+    sorted(known.err().unwrap_or(failure))
+}
+
+/// The same of an error of the system.
+fn system(path: &Path, error: &std::io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            StoreError::Unavailable(Failure::at(path, error))
+        }
+        _ => StoreError::Unusable(Failure::at(path, error).text),
+    }
+}
+
+fn sorted(failure: Failure) -> StoreError {
+    match failure.cause {
+        Cause::Full | Cause::Failing | Cause::Busy | Cause::Closing => {
+            StoreError::Unavailable(failure)
+        }
+        Cause::ReadOnly | Cause::Damaged | Cause::Gone | Cause::Rule => {
+            StoreError::Unusable(failure.text)
+        }
     }
 }
 
@@ -229,8 +287,7 @@ fn private(path: &Path) -> Result<(), StoreError> {
         .append(true)
         .mode(0o600)
         .open(path);
-    made.map(drop)
-        .map_err(|error| StoreError::Unusable(format!("{}: {error}", path.display())))
+    made.map(drop).map_err(|error| system(path, &error))
 }
 
 /// Closes the write connection. The log is brought into the file first, so that the file alone is

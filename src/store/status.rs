@@ -26,6 +26,7 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
     let mut status = Status {
         max_pending: store.shared.max_pending.load(Ordering::Relaxed),
         bytes: bytes_of(&store.shared.path),
+        ill: store.ill(),
         ..Status::default()
     };
     for name in names {

@@ -44,13 +44,21 @@ pub(super) fn keep(database: &Path, upload: &Upload) -> std::io::Result<()> {
         name(upload),
         uuid::Uuid::now_v7().simple()
     ));
+    let kept = write(&draft, &upload.bytes).and_then(|()| fs::rename(&draft, &target));
+    if kept.is_err() {
+        // On a full disk above all: half of it must not stay and take the room.
+        let _ = fs::remove_file(&draft);
+    }
+    kept?;
+    File::open(&folder)?.sync_all()
+}
+
+fn write(draft: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&draft)?;
-    file.write_all(&upload.bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, &target)?;
-    File::open(&folder)?.sync_all()
+        .open(draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -18,8 +18,11 @@ use crate::clock::{Clock, Now};
 use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State, Steer};
 use crate::metrics::Metrics;
 use crate::store::events::{self, Hub, Told};
+use crate::store::files::Files;
+use crate::store::health::{Cause, Failure, Health};
 use crate::store::measure::Measured;
 use crate::store::open::{self, Opened};
+use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
@@ -89,7 +92,7 @@ enum Answer {
 pub(super) struct Seams {
     pub(super) clock: Clock,
     pub(super) watchers: Arc<Watchers>,
-    pub(super) open: Arc<AtomicBool>,
+    pub(super) health: Arc<Health>,
     pub(super) purged_ms: Arc<AtomicI64>,
     pub(super) hub: Arc<Hub>,
     pub(super) metrics: Arc<Metrics>,
@@ -151,6 +154,8 @@ pub(super) struct Tx<'a> {
     pub(super) purged_ms: &'a AtomicI64,
     /// Somebody listens to events.
     pub(super) is_heard: bool,
+    /// The batch before failed: this one must really write something, else it proves nothing.
+    pub(super) is_proof: bool,
 }
 
 impl Tx<'_> {
@@ -228,8 +233,7 @@ impl Tx<'_> {
 pub(super) struct Writer {
     conn: Option<SqliteConnection>,
     path: PathBuf,
-    /// Held so that no second daemon opens the file.
-    _lock: std::fs::File,
+    files: Files,
     options: Options,
     seams: Seams,
     memory: Memory,
@@ -250,11 +254,11 @@ impl Writer {
             ..
         } = opened;
         let start = start(&mut writer, &options.apps, &seams).await;
-        let (memory, apps) = start.map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let (memory, apps) = start.map_err(|error| open::unusable(&path, &error))?;
         Ok(Writer {
             conn: Some(writer),
+            files: Files::of(&path, lock)?,
             path,
-            _lock: lock,
             options,
             seams,
             memory,
@@ -292,7 +296,7 @@ impl Writer {
             let batch = gather(first, &mut inbox);
             self.write(batch).await;
         }
-        self.seams.open.store(false, Ordering::Relaxed);
+        self.seams.health.fell(&Failure::closing(), 0);
         if let Some(conn) = self.conn.take() {
             open::close(conn).await;
         }
@@ -309,21 +313,33 @@ impl Writer {
                     Box::pin(self.write(vec![request])).await;
                 }
             }
-            Err(trouble) => {
+            Err(Trouble::Constraint(error)) => {
+                tracing::error!(%error, "a request broke a rule of the schema; nothing of it was written");
                 self.memory = before;
-                self.refuse(batch, &trouble.to_string());
+                refuse(batch, &Failure::new(Cause::Rule, &self.path, &error));
+            }
+            Err(Trouble::Broken(failure)) => {
+                self.memory = before;
+                let now_ms = self.seams.clock.wall_ms();
+                self.seams.health.fell(&failure, now_ms);
+                tracing::debug!(requests = batch.len(), "nothing was written: {failure}");
+                refuse(batch, &failure);
             }
         }
     }
 
-    async fn transaction(&mut self, batch: &[Request]) -> Result<(Vec<Answer>, Changes), Trouble> {
+    /// Is there anything that could be written to? The file is opened again where a batch failed.
+    async fn ground(&mut self) -> Result<(), Failure> {
+        self.seams.health.permits().await?;
+        self.files.check()?;
         if self.conn.is_none() {
-            self.conn = Some(
-                open::connect_writer(&self.path)
-                    .await
-                    .map_err(Trouble::Broken)?,
-            );
+            let opened = open::connect_writer(&self.path).await;
+            self.conn = Some(opened.map_err(|error| Failure::of(&self.path, &error))?);
         }
+        Ok(())
+    }
+
+    async fn transaction(&mut self, batch: &[Request]) -> Result<(Vec<Answer>, Changes), Trouble> {
         for request in batch {
             match request {
                 Request::Attach(permit, _) => self.permit = Some(Arc::clone(permit)),
@@ -331,8 +347,9 @@ impl Writer {
                 _ => {}
             }
         }
+        self.ground().await.map_err(Trouble::Broken)?;
         let Some(conn) = self.conn.as_mut() else {
-            return Err(Trouble::Broken(sqlx::Error::WorkerCrashed));
+            return Err(Trouble::Broken(Failure::closing()));
         };
         let mut tx = Tx {
             conn,
@@ -344,12 +361,13 @@ impl Writer {
             permit: self.permit.as_deref(),
             purged_ms: &self.seams.purged_ms,
             is_heard: self.seams.hub.is_heard(),
+            is_proof: self.seams.health.ill().is_some(),
         };
         let result = apply(&mut tx, batch).await;
         let changes = std::mem::take(&mut tx.changes);
         match result {
             Ok(answers) => {
-                self.seams.open.store(true, Ordering::Relaxed);
+                self.seams.health.well(self.seams.clock.wall_ms());
                 Ok((answers, changes))
             }
             Err(error) => {
@@ -366,7 +384,7 @@ impl Writer {
                 Err(if constraint {
                     Trouble::Constraint(error)
                 } else {
-                    Trouble::Broken(error)
+                    Trouble::Broken(self.seams.health.diagnose(&error).await)
                 })
             }
         }
@@ -390,7 +408,6 @@ impl Writer {
             self.conn = Some(conn);
             return;
         }
-        self.seams.open.store(false, Ordering::Relaxed);
         drop(conn);
     }
 
@@ -426,36 +443,13 @@ impl Writer {
             }
         }
     }
-
-    fn refuse(&self, batch: Vec<Request>, why: &str) {
-        tracing::error!(requests = batch.len(), "nothing was written: {why}");
-        let error = || StoreError::Unavailable(why.to_owned());
-        for request in batch {
-            match request {
-                Request::Attach(_, to)
-                | Request::AskReads(_, to)
-                | Request::Finish(_, to)
-                | Request::TakeBack(_, to)
-                | Request::Pauses(_, to) => drop(to.send(Err(error()))),
-                // It is in memory only, and was done before the file was touched.
-                Request::Tune(_, to) => drop(to.send(Ok(()))),
-                Request::Steer(_, _, to) => drop(to.send(Err(error().into()))),
-                Request::Accept(_, to) => drop(to.send(Err(error().into()))),
-                Request::Mark(_, to) => drop(to.send(Err(error()))),
-                Request::Act(_, _, _, to) => drop(to.send(Err(error().into()))),
-                Request::AskProgress(_, to) | Request::Sweep(to) => drop(to.send(Err(error()))),
-            }
-        }
-    }
 }
 
 /// Why a batch was not written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 enum Trouble {
-    #[error("a rule of the schema was broken: {0}")]
     Constraint(sqlx::Error),
-    #[error("{0}")]
-    Broken(sqlx::Error),
+    Broken(Failure),
 }
 
 fn gather(first: Request, inbox: &mut mpsc::Receiver<Request>) -> Vec<Request> {
@@ -479,6 +473,9 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
     sqlx::query("begin immediate")
         .execute(&mut *tx.conn)
         .await?;
+    if tx.is_proof {
+        prove(tx).await?;
+    }
     let mut answers: Vec<Answer> = batch.iter().map(|_| Answer::Nothing).collect();
     let results: Vec<&Finish> = batch
         .iter()
@@ -535,6 +532,17 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
     events::build(tx).await?;
     sqlx::query("commit").execute(&mut *tx.conn).await?;
     Ok(answers)
+}
+
+/// A batch that changes no page succeeds on a full disk too.
+async fn prove(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into meta (name, value) values ('proof', hex(randomblob(8)))
+         on conflict (name) do update set value = excluded.value",
+    )
+    .execute(&mut *tx.conn)
+    .await
+    .map(drop)
 }
 
 async fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {

@@ -45,6 +45,8 @@ pub struct House {
     config: String,
     moved_ms: i64,
     planted: Planted,
+    /// Words before those of the binary: where, and as whom, it runs.
+    pub before: Vec<String>,
 }
 
 impl House {
@@ -94,6 +96,7 @@ impl House {
             config,
             moved_ms: 0,
             planted: Planted::default(),
+            before: Vec::new(),
         }
     }
 
@@ -180,8 +183,11 @@ impl House {
 
     /// The binary, its clock moved as the sandbox's is.
     pub fn binary(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_feishu-relay"));
+        let binary = String::from(env!("CARGO_BIN_EXE_feishu-relay"));
+        let mut words = self.before.iter().chain([&binary]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("FEISHU_RELAY_TEST_CLOCK", self.dir.path().join("clock"))

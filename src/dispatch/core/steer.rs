@@ -309,6 +309,27 @@ mod tests {
         assert_eq!(core.pick(0, 0).len(), 100);
     }
 
+    /// A job that comes in while its lane is read may be newer than the answer, and is not forgotten for it.
+    #[test]
+    fn a_lane_that_is_being_read_is_asked_about_again_only_after_the_answer() {
+        let mut core = core();
+        core.stood(head(1, "oc_a", Kind::Send), 0);
+        assert_eq!(core.pick(0, 0), [1]);
+        core.recorded(AppId(1), "oc_a", 1);
+        assert_eq!(core.lanes.take_reads(), [(0, "oc_a".into())]);
+        let next = head(2, "oc_a", Kind::Send);
+        core.stood(next.clone(), 0);
+        assert!(core.lanes.take_reads().is_empty());
+        let nobody = LaneHead {
+            head: None,
+            ..found(&next)
+        };
+        core.read(vec![nobody], 0);
+        assert_eq!(core.lanes.take_reads(), [(0, "oc_a".into())]);
+        core.read(vec![found(&next)], 0);
+        assert_eq!(core.pick(0, 0), [2]);
+    }
+
     /// Whoever comes into a lane whose head is paused stands behind it, though the lane is not here.
     #[test]
     fn nobody_overtakes_a_paused_kind_in_its_lane() {

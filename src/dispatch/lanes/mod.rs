@@ -133,6 +133,8 @@ pub(super) struct Lanes {
     walks: u32,
     /// Lanes whose next job must be read.
     to_read: Vec<LaneName>,
+    /// Lanes that are being read: asked twice, the older answer could be taken for the newer.
+    reading: HashSet<LaneName>,
 }
 
 fn priority_index(priority: Priority) -> usize {
@@ -525,29 +527,26 @@ impl Lanes {
 
     /// Lanes whose next job must be read now.
     pub(super) fn take_reads(&mut self) -> Vec<LaneName> {
-        let mut names = std::mem::take(&mut self.to_read);
+        let names = std::mem::take(&mut self.to_read).into_iter();
+        let (later, mut names): (Vec<_>, Vec<_>) =
+            names.partition(|name| self.reading.contains(name));
+        self.to_read = later;
         names.sort_unstable();
         names.dedup();
+        self.reading.extend(names.iter().cloned());
         names
     }
 
     /// What was read of a lane that had asked for it.
     pub(super) fn read(&mut self, app: usize, lane: LaneHead, wall_ms: i64) {
         let name = (app, lane.lane);
+        self.reading.remove(&name);
         let Some(slot) = self.names.get(&name).copied() else {
             return;
         };
-        if !matches!(
-            self.lanes.get(&slot),
-            Some(Lane {
-                place: Place::Reading,
-                ..
-            })
-        ) {
-            return;
-        }
+        let place = self.lanes.get(&slot).map(|lane| &lane.place);
         // Somebody came in while this was being read: the answer to the next read decides.
-        if self.to_read.contains(&name) {
+        if !matches!(place, Some(Place::Reading)) || self.to_read.contains(&name) {
             return;
         }
         match lane.head {
@@ -558,6 +557,7 @@ impl Lanes {
 
     /// Those lanes could not be read: they are asked for again.
     pub(super) fn read_failed(&mut self, names: Vec<LaneName>) {
+        self.reading.retain(|name| !names.contains(name));
         self.to_read.extend(names);
     }
 

@@ -6,6 +6,7 @@ mod check;
 #[path = "../../benches/torture/harness/mod.rs"]
 mod harness;
 mod plan;
+mod report;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::check::{Sin, Why};
 use super::run::Outcome;
@@ -14,6 +14,30 @@ pub(crate) fn again(seed: u64, kills: usize) -> String {
     format!(
         "cargo bench --profile dev --bench torture -- --seed {seed} --kills {kills} --per-run {kills}"
     )
+}
+
+/// What brought a job into doubt. There is no other cause: what is in doubt without one is a breach (`doubtful`).
+const CAUSES: [(&str, &str); 4] = [
+    ("no uuid", "of kinds without uuid"),
+    ("window over", "sends, unknown for over 50 min"),
+    (
+        "ended",
+        "sends, expired, canceled or taken back after an unknown attempt",
+    ),
+    (
+        "refused",
+        "sends, refused for good after an unknown attempt",
+    ),
+];
+
+/// Which of `CAUSES`.
+fn cause(kind: &str, why: Why) -> usize {
+    match (kind, why) {
+        ("send", Why::Window) => 1,
+        ("send", Why::Stopped | Why::Deadline) => 2,
+        ("send", Why::Refused) => 3,
+        (_, Why::NoRepeat | Why::Window | Why::Stopped | Why::Deadline | Why::Refused) => 0,
+    }
 }
 
 /// Sums over runs.
@@ -82,8 +106,22 @@ impl Report {
         self.sins.get(&sin).copied().unwrap_or(0)
     }
 
+    /// How many were ever in doubt, by `CAUSES`.
+    fn causes(&self) -> [u64; CAUSES.len()] {
+        let mut counts = [0; CAUSES.len()];
+        for ((kind, why), count) in &self.doubts {
+            counts[cause(kind, *why)] += count;
+        }
+        counts
+    }
+
     /// For programs.
     pub(crate) fn json(&self) -> Value {
+        let causes: Map<String, Value> = CAUSES
+            .iter()
+            .zip(self.causes())
+            .map(|((name, _), count)| (name.replace(' ', "_"), json!(count)))
+            .collect();
         let doubts: Vec<Value> = self
             .doubts
             .iter()
@@ -104,7 +142,7 @@ impl Report {
             "lost": self.sin(Sin::Lost), "doubled": self.sin(Sin::Doubled),
             "out_of_order": self.sin(Sin::OutOfOrder), "dishonest": self.sin(Sin::Dishonest),
             "doubtful": self.sin(Sin::Doubtful),
-            "states": self.states, "in_doubt": doubts, "waiting_for_doubt": self.waiting, "kept": kept,
+            "states": self.states, "in_doubt": doubts, "in_doubt_by_cause": causes, "waiting_for_doubt": self.waiting, "kept": kept,
         })
     }
 
@@ -167,6 +205,11 @@ impl Report {
             .iter()
             .map(|((kind, why), count)| (format!("{kind} ({})", word(*why)), *count));
         line("ever in doubt", counts(doubts));
+        for ((name, means), count) in CAUSES.iter().zip(self.causes()) {
+            line(&format!("  {name}"), format!("{count} {means}"));
+        }
+        let doubtful = self.sin(Sin::Doubtful);
+        line("  otherwise", format!("{doubtful} (to be 0)"));
         line("wait for them", self.waiting.to_string());
         for (seed, kills, folder) in &self.kept {
             line(

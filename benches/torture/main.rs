@@ -20,7 +20,7 @@ use harness::report::{Report, again};
 use harness::run::{RELAY, run};
 
 /// Kills the relay at random moments, while producers post, Feishu is at fault and clocks jump; then compares what
-/// people saw with what was acknowledged. Exit code 0: nothing lost, doubled, out of order or dishonest.
+/// people saw with what was acknowledged. Exit code 0: nothing lost, doubled, out of order, dishonest, doubtful or late.
 #[derive(Debug, Parser)]
 #[command(name = "torture")]
 struct Args {

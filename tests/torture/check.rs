@@ -398,6 +398,31 @@ fn a_message_is_in_doubt_only_for_a_reason() {
 }
 
 #[test]
+fn a_repeat_after_its_window_is_late_though_nobody_saw_it() {
+    const MINUTE: i64 = 60_000;
+    let repeated = |minutes: i64, outcome: &'static str| {
+        move |run: &mut Evidence| {
+            let at = |minutes: i64| {
+                let at = jiff::Timestamp::from_millisecond(NOW_MS + minutes * MINUTE);
+                at.unwrap().to_string()
+            };
+            of(run, "job_m0")["attempts"] = json!([
+                {"at": at(0), "outcome": "unknown"},
+                {"at": at(minutes), "outcome": outcome},
+            ]);
+        }
+    };
+    assert_eq!(sins(repeated(49, "done")), []);
+    assert_eq!(sins(repeated(51, "done")), [Sin::Late]);
+    assert_eq!(sins(repeated(51, "not_sent")), []);
+    let at_his_word = |run: &mut Evidence| {
+        repeated(51, "done")(run);
+        act(run, "job_m0", What::Retry, "in_doubt");
+    };
+    assert_eq!(sins(at_his_word), []);
+}
+
+#[test]
 fn children_of_a_job_in_doubt_wait_and_are_counted() {
     let mut evidence = honest();
     doubt(&mut evidence, "job_m0", 51 * 60_000);

@@ -141,7 +141,7 @@ impl Report {
             "limited": {"count": self.limited, "of": self.limited_of},
             "lost": self.sin(Sin::Lost), "doubled": self.sin(Sin::Doubled),
             "out_of_order": self.sin(Sin::OutOfOrder), "dishonest": self.sin(Sin::Dishonest),
-            "doubtful": self.sin(Sin::Doubtful),
+            "doubtful": self.sin(Sin::Doubtful), "late": self.sin(Sin::Late),
             "states": self.states, "in_doubt": doubts, "in_doubt_by_cause": causes, "waiting_for_doubt": self.waiting, "kept": kept,
         })
     }
@@ -194,10 +194,15 @@ impl Report {
                 self.limited, self.limited_of
             ),
         );
-        for (name, sin) in ["lost", "doubled", "out of order", "dishonest", "doubtful"]
-            .into_iter()
-            .zip(SINS)
-        {
+        let names = [
+            "lost",
+            "doubled",
+            "out of order",
+            "dishonest",
+            "doubtful",
+            "late",
+        ];
+        for (name, sin) in names.into_iter().zip(SINS) {
             line(name, self.sin(sin).to_string());
         }
         let doubts = self
@@ -226,12 +231,13 @@ impl Report {
     }
 }
 
-const SINS: [Sin; 5] = [
+const SINS: [Sin; 6] = [
     Sin::Lost,
     Sin::Doubled,
     Sin::OutOfOrder,
     Sin::Dishonest,
     Sin::Doubtful,
+    Sin::Late,
 ];
 
 fn word(why: Why) -> &'static str {

@@ -10,6 +10,7 @@
 //! | out of order | see `order` |
 //! | dishonest | `done` and not shown; `failed`, `expired` or `canceled` and shown; shown otherwise than asked |
 //! | doubtful | in doubt without a reason for it, see `Why` |
+//! | late | a message written once more when its window was over by the relay's own clock, whoever was lucky |
 //!
 //! Not here: children of a job in doubt, which wait for a person; they are counted.
 
@@ -26,6 +27,8 @@ use super::plan::{Job, Kind, PART, What};
 /// A message may be repeated this long after its first unknown attempt, less what the attempt, the wait before
 /// it and a late look at the clock take.
 const WINDOW_MS: i64 = 50 * 60_000 - 75_000;
+/// Nobody may repeat a message that is unknown for so long: ten minutes later Feishu has forgotten it.
+const REPEAT_MAX_MS: i64 = 50 * 60_000;
 /// The relay's default `give_up_after`.
 const GIVE_UP_MS: i64 = 3 * 86_400_000;
 
@@ -84,6 +87,7 @@ pub(crate) enum Sin {
     OutOfOrder,
     Dishonest,
     Doubtful,
+    Late,
 }
 
 /// A broken promise.
@@ -322,10 +326,38 @@ impl<'a> Case<'a> {
                 ),
             }
         }
+        if asked.job.kind.name() == "send" {
+            self.late(asked, job, &name, verdict);
+        }
         if let Kind::Batch { people } = asked.job.kind {
             self.parts(asked, job, people, &name, verdict);
         } else {
             self.whole(asked, job, &name, verdict);
+        }
+    }
+
+    /// No attempt leaves when the first unknown one is too old, unless somebody wanted it in spite of that.
+    fn late(&self, asked: &Asked, job: &Value, name: &str, verdict: &mut Verdict) {
+        let id = text(job, "id");
+        if asked.job.on_doubt == "resend" || self.acts(id).iter().any(|act| act.what == What::Retry)
+        {
+            return;
+        }
+        let attempts = job["attempts"].as_array().map_or(&[][..], Vec::as_slice);
+        let unknown = attempts
+            .iter()
+            .find(|attempt| attempt["outcome"] == "unknown");
+        let Some(since_ms) = unknown.and_then(|attempt| ms(&attempt["at"])) else {
+            return;
+        };
+        let late = attempts
+            .iter()
+            .filter(|attempt| attempt["outcome"] != "not_sent")
+            .filter_map(|attempt| ms(&attempt["at"]))
+            .any(|at_ms| at_ms - since_ms > REPEAT_MAX_MS);
+        if late {
+            let says = format!("{name} was repeated when its window was over: {job}");
+            verdict.add(Sin::Late, says);
         }
     }
 

@@ -312,10 +312,12 @@ async fn a_state_file_of_the_release_before_is_read() {
     let dir = TempDir::new().unwrap();
     let state = dir.path().join("state.jsonl");
     let old = [
+        r#"{"seed":{"apps":[{"app_id":"cli_5a9db0c5a9db0c5a","app_secret":"sandbox-secret"}],"users":[],"chats":[{"chat_id":"oc_5a9db0c0000000000000000000000001","name":"Old","members":[]}],"departments":[],"limits":{"app_minute":1000},"switches":{"kb":1000}}}"#,
+        r#"{"click":{"token":"c-0","at_ms":1,"message_id":"om_0","user":"ou_0","value":null}}"#,
         r#"{"upload":{"key":"img_v3_0","app_id":"cli_5a9db0c5a9db0c5a","kind":"message","content_type":"image/png","base64":"AQID"}}"#,
         r#"{"message":{"message_id":"om_0","seq":1,"chat_id":"oc_5a9db0c0000000000000000000000001","sender":{"app":"cli_5a9db0c5a9db0c5a"},"msg_type":"text","sent":"{\"text\":\"old\"}","shown":"{\"text\":\"old\"}","create_ms":1,"update_ms":1,"updated":false,"deleted":false}}"#,
     ];
-    std::fs::write(&state, format!("{}\n{}\n", old[0], old[1])).unwrap();
+    std::fs::write(&state, old.join("\n") + "\n").unwrap();
     for _ in 0..2 {
         let room = Room::open(options(&dir)).await;
         let (_, _, bytes) = fetch(&room, "/open-apis/im/v1/images/img_v3_0").await;

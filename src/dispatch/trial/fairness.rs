@@ -63,6 +63,40 @@ fn a_first_message_waits_at_most_one_round_behind_two_hundred_long_chats() {
 }
 
 #[test]
+fn a_chat_with_a_hundred_thousand_queued_holds_up_no_message_to_another() {
+    let mut trial = Trial::new(11, 60);
+    for _ in 0..100_000 {
+        trial.add(Kind::Send, "oc_hot", Priority::Normal);
+    }
+    let mut late = Vec::new();
+    for n in 0..60 {
+        let until = trial.now + trial.dice.roll(50, 1_500);
+        trial.run(until);
+        let from = trial.seen.len();
+        let seq = trial.add(Kind::Send, &format!("oc_new_{n}"), Priority::Normal);
+        late.push((from, seq));
+    }
+    let until = trial.now + 5_000;
+    trial.run(until);
+    let wait = |seq: &i64| {
+        let one = trial.seen.iter().find(|one| one.seq == *seq).unwrap();
+        one.sent_ms - one.added_ms
+    };
+    let longest_ms = late.iter().map(|(_, seq)| wait(seq)).max().unwrap();
+    let overtaken = late
+        .iter()
+        .map(|(from, seq)| overtaken(&trial, *from, *seq, "oc_hot"));
+    let most = overtaken.max().unwrap();
+    println!(
+        "60 messages beside a chat with 100 000 queued: at most {most} of its own went before one; longest wait {longest_ms} ms"
+    );
+    assert!(most <= 1, "{most}");
+    assert_eq!(longest_ms, MARK_MS, "no window keeps it, only its mark");
+    let hot = trial.seen.len() - late.len();
+    assert!(hot > 100, "the hot chat goes on meanwhile: {hot}");
+}
+
+#[test]
 fn of_eight_slots_one_goes_to_a_lower_priority_and_neither_of_two_is_starved() {
     let mut trial = Trial::new(8, 60);
     for n in 0..40 {

@@ -248,8 +248,10 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
     if rows.is_empty() {
         return Ok(Vec::new());
     }
+    // Materialized: else SQLite would make the result's text anew for each of its columns.
     sqlx::query(
-        "update job set
+        "with given as materialized (select value from json_each(?1))
+         update job set
             state = case when result.state = 'queued' and wish = 'recall'
                          then case when result.unknown = 'begin' or (result.unknown = 'keep' and job.unknown_ms is not null)
                                    then 'in_doubt' else 'canceled' end
@@ -289,7 +291,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 15 as unknown_boot_id, value ->> 16 as verify, value ->> 17 as resent,
                         value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms,
                         value ->> 21 as settle_seq
-                   from json_each(?1)) result
+                   from given) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
          returning *",
     )

@@ -177,8 +177,10 @@ pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::E
 
 async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    // Materialized: else SQLite would make the row's text anew for each of its columns.
     sqlx::query(
-        "insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
+        "with given as materialized (select value from json_each(?1))
+         insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
                           resolved, size, weight, parts, dependents, on_doubt, on_refused, attempt, mark_ms,
                           mark_boot_ms, mark_boot_id, track, created_ms)
@@ -188,7 +190,7 @@ async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
                 unhex(value ->> 20), value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
                 value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
                 value ->> 33, value ->> 34, ?2
-           from json_each(?1)",
+           from given",
     )
     .bind(json)
     .bind(tx.now.wall_ms)

@@ -121,7 +121,7 @@ pub(super) async fn submit(
     let door = caller.door(&state.apps, state.clock.wall_ms());
 
     let Submission { shape, jobs } = read_aside(body, lines, key, door).await?;
-    let accepted = state
+    let mut accepted = state
         .store
         .accept(jobs)
         .await
@@ -133,11 +133,25 @@ pub(super) async fn submit(
     if let Err(error) = relay.wait(&ids, wait).await {
         tracing::warn!(%error, "a wait for accepted jobs broke off");
     }
-    let known = state.store.jobs(&ids).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "accepted jobs could not be read back");
-        Vec::new()
-    });
+    // After a wait, even one that is over at once, they are told as they are now.
+    let mut known = match wait.ms <= 0 {
+        true => fresh(&mut accepted),
+        false => Vec::new(),
+    };
+    ids.retain(|id| known.iter().all(|job| job.id != *id));
+    if !ids.is_empty() {
+        known.extend(state.store.jobs(&ids).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "accepted jobs could not be read back");
+            Vec::new()
+        }));
+    }
     Ok(receipt(shape, &accepted, &known))
+}
+
+/// What the store could tell of them without reading.
+fn fresh(accepted: &mut [Accepted]) -> Vec<Job> {
+    let told = accepted.iter_mut().filter_map(|one| one.fresh.take());
+    told.map(|job| *job).collect()
 }
 
 /// The header's text, which counts as `key`.

@@ -14,7 +14,7 @@ use crate::job::{
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::writer::Tx;
-use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, upload};
+use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, fresh, upload};
 
 /// Does it carry bytes?
 pub(super) fn has_upload(job: &NewJob) -> bool {
@@ -220,7 +220,11 @@ fn plan(
             });
             match holder {
                 Some((id, hash)) if hash == key.hash => {
-                    plan.accepted.push(Accepted { id, repeated: true });
+                    plan.accepted.push(Accepted {
+                        id,
+                        repeated: true,
+                        fresh: None,
+                    });
                     continue;
                 }
                 Some((holder, _)) => return Err(AcceptError::KeyTaken { index, holder }),
@@ -235,6 +239,7 @@ fn plan(
         plan.accepted.push(Accepted {
             id,
             repeated: false,
+            fresh: None,
         });
     }
     Ok(plan)
@@ -475,6 +480,7 @@ async fn write(
     mark::count_calls(tx, &born).await?;
     tx.changes.born = born;
     insert::rows(tx, &rows).await?;
+    tell_fresh(tx, plans, &rows).await?;
     insert::dependencies(tx, &dependencies).await?;
     let parts: Vec<(i64, i64, &str, i64)> = plans
         .iter()
@@ -493,6 +499,31 @@ async fn write(
         .filter(|row| row.stands && row.mark.is_none())
     {
         tx.changes.stood.push(row.head);
+    }
+    Ok(())
+}
+
+/// Whoever asked hears what the jobs of short requests are like now.
+async fn tell_fresh(
+    tx: &mut Tx<'_>,
+    plans: &mut [Result<Plan, AcceptError>],
+    rows: &[NewRow],
+) -> Result<(), sqlx::Error> {
+    let short = |plan: &&mut Plan| plan.accepted.len() <= fresh::JOBS_MAX;
+    let mut asked: HashMap<JobId, &mut Accepted> = plans
+        .iter_mut()
+        .flatten()
+        .filter(short)
+        .flat_map(|plan| &mut plan.accepted)
+        .filter(|one| !one.repeated)
+        .map(|one| (one.id, one))
+        .collect();
+    let simple = |row: &&NewRow| asked.contains_key(&row.id) && fresh::is_simple(row);
+    let rows: Vec<&NewRow> = rows.iter().filter(simple).collect();
+    for job in fresh::told(tx, &rows).await? {
+        if let Some(one) = asked.get_mut(&job.id) {
+            one.fresh = Some(job);
+        }
     }
     Ok(())
 }

@@ -38,12 +38,14 @@ pub enum AcceptError {
 }
 
 /// One job of an accepted request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Accepted {
     /// Its name.
     pub id: JobId,
     /// It was there before: same key, same request.
     pub repeated: bool,
+    /// The job as it was when it was stored, where that could be told without reading it.
+    pub fresh: Option<Box<Job>>,
 }
 
 /// What a person or a program asks to be done to a job.

@@ -17,6 +17,7 @@ mod face;
 mod files;
 mod find;
 mod finish;
+mod fresh;
 mod heads;
 mod health;
 mod insert;

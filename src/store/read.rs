@@ -369,10 +369,11 @@ async fn waiting_for(
         return Ok(WaitingFor::Retry);
     }
     let before: bool = sqlx::query_scalar(
+        // Each looks at one row at most: whoever stands behind in a long lane is not walked past.
         "select exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 0 and seq <> ?4)
-             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 1 and (1, seq) < (?3, ?4))
-             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 2 and (2, seq) < (?3, ?4))
-             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 3 and (3, seq) < (?3, ?4))
+             or (?3 > 1 and exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 1))
+             or (?3 > 2 and exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 2))
+             or exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = ?3 and ?3 > 0 and seq < ?4)
              or exists (select 1 from job where state = 'sending' and app = ?1 and lane = ?2)",
     )
     .bind(row.get::<i64, _>("app"))

@@ -406,7 +406,7 @@ impl Loop {
             let seqs = self.dispatcher.core().pick(wall_ms, steady_ms);
             self.mark(seqs);
         }
-        self.read();
+        self.read(steady_ms);
         self.show(wall_ms, steady_ms);
         self.look(steady_ms);
         let next = self.dispatcher.core().next_ms(wall_ms, steady_ms);
@@ -493,14 +493,18 @@ impl Loop {
     }
 
     /// Reads lanes: those whose next job is not known, and those not seen yet.
-    fn read(&mut self) {
+    fn read(&mut self, steady_ms: i64) {
+        if steady_ms < self.store_back_ms {
+            return;
+        }
         let (walk, names) = {
             let mut core = self.dispatcher.core();
-            (core.next_walk(WALK), core.lanes.take_reads())
+            (core.next_walk(WALK, steady_ms), core.lanes.take_reads())
         };
         if let Some(walk) = walk
             && let Some(app) = self.apps.get(walk.app).map(|app| app.id)
         {
+            tracing::trace!(app = walk.app, rank = walk.rank, "walks over lanes");
             let store = self.store.clone();
             self.spawn(async move {
                 let found = store

@@ -207,7 +207,7 @@ impl Core {
         let Some(hold) = self.pace.take(&ask, steady_ms) else {
             return false;
         };
-        self.lanes.occupy(name.clone(), head.seq);
+        self.lanes.occupy(name.clone(), head);
         self.fly(head.clone(), name, hold, Probe::default());
         true
     }

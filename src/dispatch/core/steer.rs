@@ -121,10 +121,10 @@ impl Core {
     }
 
     /// The next piece of a walk over the table that is worth reading.
-    pub(in crate::dispatch) fn next_walk(&mut self, limit: u32) -> Option<Walk> {
+    pub(in crate::dispatch) fn next_walk(&mut self, limit: u32, steady_ms: i64) -> Option<Walk> {
         let (held, apps) = (&self.held, &self.apps);
         self.lanes
-            .next_walk(limit, |app| held.covers_app(apps[app].id))
+            .next_walk(limit, steady_ms, |app| held.covers_app(apps[app].id))
     }
 
     /// What a piece of a walk found.
@@ -205,7 +205,7 @@ mod tests {
     /// Reads the whole table, whose lanes have these heads; how many pieces that took.
     fn walk(core: &mut Core, table: &[Head]) -> usize {
         let mut pieces = 0;
-        while let Some(walk) = core.next_walk(1000) {
+        while let Some(walk) = core.next_walk(1000, 0) {
             assert!(pieces < 100, "it never ends");
             pieces += 1;
             let ranked = table.iter().filter(|head| head.order().0 == walk.rank);
@@ -285,7 +285,7 @@ mod tests {
         core.read(vec![found(&table[7])], 0);
         assert_eq!(core.pick(0, 0), [7]);
         core.steered(&[Steer::Resume(Reach::default())], 0);
-        assert!(core.next_walk(1000).is_some());
+        assert!(core.next_walk(1000, 0).is_some());
     }
 
     #[test]
@@ -361,17 +361,25 @@ mod tests {
     fn lanes_that_did_not_fit_are_found_when_paused_ones_make_room() {
         let mut core = core();
         let lanes = WINDOW as i64 + 10;
-        let mut table: Vec<Head> = (0..lanes)
+        let table: Vec<Head> = (0..lanes)
             .map(|n| head(n, &format!("oc_{n:05}"), Kind::Send))
             .collect();
-        table.push(head(lanes, "oc_x", Kind::Unpin));
         for head in &table {
             core.stood(head.clone(), 0);
         }
         assert_eq!(core.lanes.len(), WINDOW, "the last ones have no place");
-        core.steered(&[Steer::Pause(of_kind(Kind::Send))], 0);
+        core.stood(head(lanes, "om_x", Kind::Unpin), 0);
+        let asked = core.lanes.take_reads();
+        assert_eq!(
+            asked,
+            [(0, "om_x".into())],
+            "its call has places of its own"
+        );
+        for head in &table[..WINDOW] {
+            core.steered(&[Steer::Pause(of_lane(&head.lane))], 0);
+        }
         walk(&mut core, &table);
-        assert_eq!(core.pick(0, 0), [lanes]);
+        assert_eq!(core.pick(0, 0), Vec::from_iter(WINDOW as i64..lanes));
     }
 
     #[test]

@@ -1,24 +1,27 @@
 //! The bounded window of lane heads: one job a lane, picked in O(log n) whatever the backlog.
 //!
 //! The table is the truth; this is what was read of it. A lane is here at most once: ready, waiting
-//! for its time, or busy. Lanes that did not fit are found again by walking the table lane after
-//! lane (`Ring`); while any may be missing, nothing may be concluded from a lane's absence.
+//! for its time, or busy. Lanes that did not fit (`places`) are found again by walking the table lane
+//! after lane (`walk`); while any may be missing, nothing may be concluded from a lane's absence.
 //! Pure: times come in. Not here: windows, pauses and breakers (`core`), reading the table (`run`).
 
 mod back;
+mod places;
+mod walk;
+
+pub(super) use walk::Walk;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use feishu_im::Api;
 
 use crate::job::{Head, Priority};
-use crate::store::{Cursor, LaneHead};
+use crate::store::LaneHead;
+use places::{Places, Sort, sort_of};
+use walk::Ring;
 
-/// Lanes held at once; a few hundred bytes each.
+/// Lanes held at once, over all apps; a few hundred bytes each.
 pub(super) const WINDOW: usize = 4096;
-/// With fewer lanes than this more are looked for; with more, one that was served makes place, so that
-/// those outside have their turn.
-const WALK_BELOW: usize = WINDOW - WINDOW / 4;
 /// Of eight slots one goes to the oldest job of a lower priority.
 const SLOTS: u32 = 8;
 /// A retry is never further off than this, however the clocks were set.
@@ -42,6 +45,8 @@ pub(super) type Slot = u32;
 struct Lane {
     name: LaneName,
     place: Place,
+    /// As what it has its place; none: it was never read.
+    sort: Option<Sort>,
     /// When it was served last, or came in: the smaller goes first.
     order: u64,
     /// How often it was served since a lower priority was.
@@ -60,8 +65,8 @@ enum Place {
     },
     /// Its job is being marked or sent; whoever came in meanwhile is read afterwards.
     Busy { seq: i64 },
-    /// Its next job is being read.
-    Reading,
+    /// Its next job is being read; it was served, or it was asked for.
+    Reading { served: bool },
 }
 
 /// A time on one of the two clocks, milliseconds.
@@ -82,39 +87,6 @@ pub(super) enum Doubtful {
     Soon,
 }
 
-/// A walk over the lanes of one app and rank.
-#[derive(Debug, Default)]
-struct Ring {
-    cursor: Cursor,
-    /// Every lane was seen, and none was left out since.
-    complete: bool,
-    /// A lane was left out since the walk began: walk again.
-    missed: bool,
-    /// A read is under way, and these lanes changed meanwhile.
-    reading: bool,
-    stale: HashSet<Box<str>>,
-}
-
-impl Ring {
-    /// That lane has a job and no place here: walk again.
-    fn leave_out(&mut self, lane: &str) {
-        self.complete = false;
-        self.missed = true;
-        if self.reading {
-            self.stale.insert(lane.into());
-        }
-    }
-}
-
-/// The next piece of a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Walk {
-    pub(super) app: usize,
-    pub(super) rank: i64,
-    pub(super) cursor: Cursor,
-    pub(super) limit: u32,
-}
-
 /// Lanes, and who of them may go.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -128,9 +100,15 @@ pub(super) struct Lanes {
     slots: HashMap<Group, u32>,
     by_wall: BTreeSet<(i64, Slot)>,
     by_steady: BTreeSet<(i64, Slot)>,
+    /// Both by app.
+    places: Vec<Places>,
     rings: Vec<[Ring; RANKS]>,
-    /// Pieces that were asked for of ranks that need room.
+    /// Pieces that were asked for of the lower ranks.
     walks: u32,
+    /// Whose turn it is: of apps, and of walks that rest for want of room, which have it not before then.
+    next_app: usize,
+    next_slow: usize,
+    slow_ms: i64,
     /// Lanes whose next job must be read.
     to_read: Vec<LaneName>,
     /// Lanes that are being read: asked twice, the older answer could be taken for the newer.
@@ -155,22 +133,16 @@ fn rank_index(head: &Head) -> usize {
 
 impl Lanes {
     pub(super) fn new(apps: usize) -> Lanes {
-        let rings = (0..apps).map(|_| Default::default()).collect();
         Lanes {
-            rings,
+            places: (0..apps).map(|_| Places::of(apps)).collect(),
+            rings: (0..apps).map(|_| Default::default()).collect(),
             ..Lanes::default()
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lanes.len()
-    }
-
-    /// Is every lane of this app that has a job here? Then a lane that is not here has none.
-    pub(super) fn knows_all(&self, app: usize) -> bool {
-        self.rings[app]
-            .iter()
-            .all(|ring| ring.complete && !ring.reading)
     }
 
     pub(super) fn holds(&self, name: &LaneName) -> bool {
@@ -193,11 +165,15 @@ impl Lanes {
     pub(super) fn stood(&mut self, app: usize, head: Head, wall_ms: i64) {
         let name = (app, head.lane.clone());
         let Some(slot) = self.names.get(&name).copied() else {
-            let room = self.len() < WINDOW || head.priority == Priority::High;
-            if self.knows_all(app) && room {
-                self.put(name, head, None, wall_ms);
-            } else {
-                self.leave_out(app, &head);
+            let sort = sort_of(&head);
+            match self.knows_all(app) {
+                true if self.places[app].admits(sort) => self.put(name, head, None, wall_ms),
+                // Who stands first there is not known, but there is room for it: read.
+                false if self.places[app].wants_call(sort) => {
+                    self.slot(name.clone(), Some(sort));
+                    self.to_read.push(name);
+                }
+                true | false => self.leave_out(app, &head),
             }
             return;
         };
@@ -208,7 +184,7 @@ impl Lanes {
             Place::Ready { head: first, .. } | Place::Waiting { head: first, .. } => {
                 head.order() < first.order() && head.seq != first.seq
             }
-            Place::Busy { .. } | Place::Reading => false,
+            Place::Busy { .. } | Place::Reading { .. } => false,
         };
         // The one that gives way is behind it now.
         if better {
@@ -232,24 +208,19 @@ impl Lanes {
             && head.priority != first.priority
         {
             *other = Some(head);
-        } else if matches!(lane.place, Place::Reading) {
+        } else if matches!(lane.place, Place::Reading { .. }) {
             // What is being read may be older than this: read once more.
             self.to_read.push(name);
         }
     }
 
-    fn leave_out(&mut self, app: usize, head: &Head) {
-        self.rings[app][rank_index(head)].leave_out(&head.lane);
-    }
-
     /// A newborn begins at once in a lane of its own.
-    pub(super) fn occupy(&mut self, name: LaneName, seq: i64) -> Slot {
-        let slot = self.slot(name);
-        self.place(slot, Place::Busy { seq });
-        slot
+    pub(super) fn occupy(&mut self, name: LaneName, head: &Head) {
+        let slot = self.slot(name, Some(sort_of(head)));
+        self.place(slot, Place::Busy { seq: head.seq });
     }
 
-    fn slot(&mut self, name: LaneName) -> Slot {
+    fn slot(&mut self, name: LaneName, sort: Option<Sort>) -> Slot {
         if let Some(slot) = self.names.get(&name) {
             return *slot;
         }
@@ -259,12 +230,14 @@ impl Lanes {
         let slot = self.next_slot;
         self.next_slot = self.next_slot.wrapping_add(1);
         self.next_order += 1;
+        self.places[name.0].add(sort);
         self.names.insert(name.clone(), slot);
         self.lanes.insert(
             slot,
             Lane {
                 name,
-                place: Place::Reading,
+                place: Place::Reading { served: false },
+                sort,
                 order: self.next_order,
                 served: 0,
             },
@@ -279,12 +252,13 @@ impl Lanes {
     }
 
     fn put(&mut self, name: LaneName, head: Head, other: Option<Head>, wall_ms: i64) {
-        let slot = self.slot(name);
+        let slot = self.slot(name, Some(sort_of(&head)));
         self.put_at(slot, head, other, wall_ms);
     }
 
     fn put_at(&mut self, slot: Slot, head: Head, other: Option<Head>, wall_ms: i64) {
         self.reads(wall_ms);
+        self.sort(slot, sort_of(&head));
         let due = if head.tried {
             head.due_ms.min(wall_ms + RETRY_MAX_MS)
         } else {
@@ -310,6 +284,15 @@ impl Lanes {
         self.place(slot, Place::Ready { head, other });
     }
 
+    /// The lane has its place as that from now on.
+    fn sort(&mut self, slot: Slot, sort: Sort) {
+        if let Some(lane) = self.lanes.get_mut(&slot) {
+            let places = &mut self.places[lane.name.0];
+            places.remove(lane.sort.replace(sort));
+            places.add(lane.sort);
+        }
+    }
+
     /// Takes a lane out of the set it stands in.
     fn unlink(&mut self, slot: Slot) {
         let Some(lane) = self.lanes.get(&slot) else {
@@ -330,7 +313,7 @@ impl Lanes {
                 until: Until::Steady(ms),
                 ..
             } => drop(self.by_steady.remove(&(*ms, slot))),
-            Place::Busy { .. } | Place::Reading => {}
+            Place::Busy { .. } | Place::Reading { .. } => {}
         }
     }
 
@@ -352,7 +335,7 @@ impl Lanes {
             return;
         };
         if let Place::Waiting { head, other, .. } =
-            std::mem::replace(&mut lane.place, Place::Reading)
+            std::mem::replace(&mut lane.place, Place::Reading { served: false })
         {
             let head = Head {
                 due_ms: head.due_ms.min(wall_ms),
@@ -452,7 +435,7 @@ impl Lanes {
                 }
                 _ => Some(head),
             },
-            Place::Waiting { .. } | Place::Busy { .. } | Place::Reading => None,
+            Place::Waiting { .. } | Place::Busy { .. } | Place::Reading { .. } => None,
         }
     }
 
@@ -482,7 +465,7 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(&slot) else {
             return;
         };
-        match std::mem::replace(&mut lane.place, Place::Reading) {
+        match std::mem::replace(&mut lane.place, Place::Reading { served: false }) {
             Place::Ready { head, other } => {
                 lane.place = Place::Waiting {
                     head,
@@ -491,13 +474,13 @@ impl Lanes {
                 };
                 self.by_steady.insert((until_ms, slot));
             }
-            place @ (Place::Waiting { .. } | Place::Busy { .. } | Place::Reading) => {
+            place @ (Place::Waiting { .. } | Place::Busy { .. } | Place::Reading { .. }) => {
                 lane.place = place
             }
         }
     }
 
-    /// The job of that lane is recorded: its next one must be read, unless other lanes wait for room.
+    /// The job of that lane is recorded: its next one must be read.
     pub(super) fn ended(&mut self, name: &LaneName, seq: i64) {
         let Some(slot) = self.names.get(name).copied() else {
             return;
@@ -506,22 +489,16 @@ impl Lanes {
         {
             return;
         }
-        // With more lanes than room, one that was served makes place and is found again on the next walk.
-        if self.len() >= WALK_BELOW && !self.knows_all(name.0) {
-            self.forget(name);
-            for ring in &mut self.rings[name.0] {
-                ring.leave_out(&name.1);
-            }
-            return;
-        }
-        self.place(slot, Place::Reading);
+        self.place(slot, Place::Reading { served: true });
         self.to_read.push(name.clone());
     }
 
     fn forget(&mut self, name: &LaneName) {
         if let Some(slot) = self.names.remove(name) {
             self.unlink(slot);
-            self.lanes.remove(&slot);
+            if let Some(lane) = self.lanes.remove(&slot) {
+                self.places[name.0].remove(lane.sort);
+            }
         }
     }
 
@@ -544,13 +521,27 @@ impl Lanes {
         let Some(slot) = self.names.get(&name).copied() else {
             return;
         };
-        let place = self.lanes.get(&slot).map(|lane| &lane.place);
+        let Some(Lane {
+            place: Place::Reading { served },
+            ..
+        }) = self.lanes.get(&slot)
+        else {
+            return;
+        };
+        let served = *served;
         // Somebody came in while this was being read: the answer to the next read decides.
-        if !matches!(place, Some(Place::Reading)) || self.to_read.contains(&name) {
+        if self.to_read.contains(&name) {
             return;
         }
         match lane.head {
             None => self.forget(&name),
+            // With more lanes than room one that was served makes place, and is found on a later walk.
+            Some(head)
+                if served && !self.knows_all(app) && !self.places[app].wants(sort_of(&head)) =>
+            {
+                self.forget(&name);
+                self.leave_out(app, &head);
+            }
             Some(head) => self.put_at(slot, head, lane.other, wall_ms),
         }
     }
@@ -575,109 +566,27 @@ impl Lanes {
             Place::Ready { head, .. } | Place::Waiting { head, .. } if must(head) => {
                 self.forget(name)
             }
-            Place::Ready { .. } | Place::Waiting { .. } | Place::Busy { .. } | Place::Reading => {}
+            Place::Ready { .. }
+            | Place::Waiting { .. }
+            | Place::Busy { .. }
+            | Place::Reading { .. } => {}
         }
     }
 
     /// Something happened in a lane: if it is not here, or is being read, its first job is read.
     pub(super) fn ask(&mut self, name: LaneName) {
         match self.names.get(&name).and_then(|slot| self.lanes.get(slot)) {
-            Some(lane) if !matches!(lane.place, Place::Reading) => {}
-            None if self.len() >= WINDOW => {
+            Some(lane) if !matches!(lane.place, Place::Reading { .. }) => {}
+            None if !self.places[name.0].admits_any() => {
                 for ring in &mut self.rings[name.0] {
-                    ring.leave_out(&name.1);
+                    ring.leave_out(&name.1, None);
                 }
             }
             Some(_) | None => {
-                self.slot(name.clone());
+                self.slot(name.clone(), None);
                 self.to_read.push(name);
             }
         }
-    }
-
-    /// Lanes of this app that were not wanted before are: they are found from the first one on.
-    pub(super) fn walk_again(&mut self, app: usize) {
-        for ring in &mut self.rings[app] {
-            ring.complete = false;
-            // A piece that is being read goes on from where it is.
-            ring.missed = ring.reading;
-            if !ring.reading {
-                ring.cursor = Cursor::default();
-            }
-        }
-    }
-
-    /// The next piece of a walk that is worth reading; high first. `asleep`: nobody of that app may go.
-    pub(super) fn next_walk(&mut self, limit: u32, asleep: impl Fn(usize) -> bool) -> Option<Walk> {
-        let room = self.len() < WALK_BELOW;
-        let reading = self.rings.iter().flatten().any(|ring| ring.reading);
-        if reading {
-            return None;
-        }
-        // Low has its turn here as well: there may always be more of normal than there is room.
-        let [third, fourth] = match self.walks % SLOTS == SLOTS - 1 {
-            false => [2, 3],
-            true => [3, 2],
-        };
-        for rank in [1, 0, third, fourth] {
-            let rings = self.rings.iter_mut().enumerate();
-            for (app, rings) in rings.filter(|(app, _)| !asleep(*app)) {
-                let ring = &mut rings[rank];
-                if !ring.complete && (room || rank <= 1) {
-                    ring.reading = true;
-                    ring.stale.clear();
-                    self.walks = self.walks.wrapping_add(u32::from(rank > 1));
-                    return Some(Walk {
-                        app,
-                        rank: rank as i64,
-                        cursor: ring.cursor.clone(),
-                        limit,
-                    });
-                }
-            }
-        }
-        None
-    }
-
-    /// What a piece of a walk found.
-    pub(super) fn walked(&mut self, walk: &Walk, found: Vec<LaneHead>, wall_ms: i64) {
-        let rank = usize::try_from(walk.rank).unwrap_or(2);
-        let end = found.len() < walk.limit as usize;
-        let ring = &mut self.rings[walk.app][rank];
-        ring.reading = false;
-        let stale = std::mem::take(&mut ring.stale);
-        match found.last() {
-            Some(last) if !end => ring.cursor = Cursor(last.lane.to_string()),
-            _ => {
-                ring.cursor = Cursor::default();
-                ring.complete = !ring.missed;
-                ring.missed = false;
-            }
-        }
-        for lane in found {
-            let name = (walk.app, lane.lane);
-            if self.holds(&name) {
-                continue;
-            }
-            let full = self.len() >= WINDOW + if rank == 1 { WINDOW / 4 } else { 0 };
-            match lane.head {
-                Some(head) if !full && !stale.contains(&name.1) => {
-                    self.put(name, head, lane.other, wall_ms)
-                }
-                Some(_) => {
-                    let ring = &mut self.rings[walk.app][rank];
-                    ring.missed = true;
-                    ring.complete = false;
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// A walk could not be read.
-    pub(super) fn walk_failed(&mut self, walk: &Walk) {
-        let rank = usize::try_from(walk.rank).unwrap_or(2);
-        self.rings[walk.app][rank].reading = false;
     }
 
     /// The lanes that wait longest, longest first.
@@ -689,7 +598,7 @@ impl Lanes {
                 Place::Ready { head, .. } | Place::Waiting { head, .. } => {
                     Some((lane.name.0, lane.name.1.clone(), head.since_ms))
                 }
-                Place::Busy { .. } | Place::Reading => None,
+                Place::Busy { .. } | Place::Reading { .. } => None,
             })
             .collect();
         list.sort_by_key(|(_, _, due)| *due);

@@ -8,12 +8,13 @@ mod drain;
 mod fairness;
 mod order;
 mod outage;
+mod starved;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::ops::Bound;
 
-use feishu_im::BucketKind;
+use feishu_im::{BucketKind, PauseScope};
 
 use super::breaker::BreakerEvent;
 use super::core::{AppPlace, Core, Told};
@@ -73,6 +74,8 @@ enum End {
     InDoubt,
     /// It stays, as this.
     Again(Box<Head>, Outcome),
+    /// Feishu refuses every job of the app; it stays, as this.
+    Stopped(Box<Head>),
 }
 
 /// One relay, its table and its clock.
@@ -84,8 +87,8 @@ struct Trial {
     trip_ms: i64,
     /// Jobs that wait, lane by lane, in the order of their lane.
     table: BTreeMap<Box<str>, BTreeMap<(i64, i64), Head>>,
-    /// Lanes that have a job of a rank, as the table's index has them.
-    ranks: BTreeMap<i64, BTreeSet<Box<str>>>,
+    /// Lanes of an app that have a job of a rank, as the table's index has them.
+    ranks: BTreeMap<(AppId, i64), BTreeSet<Box<str>>>,
     /// Where in the table a job waits.
     places: HashMap<i64, (Box<str>, (i64, i64))>,
     sending: HashMap<i64, (Head, i64)>,
@@ -100,26 +103,34 @@ struct Trial {
     checked: bool,
     /// Looks of the relay's own are answered.
     reads: bool,
+    /// Pieces of walks over the table that were read.
+    walks: u32,
     /// How an attempt of this job ends, begun at that time.
     answer: fn(&Head, i64) -> End,
 }
 
 impl Trial {
+    /// One app.
     fn new(seed: u64, trip_ms: i64) -> Trial {
+        Trial::with_apps(seed, trip_ms, 1)
+    }
+
+    /// So many apps, each of a tenant and on a base URL of its own. A lane's name is of one app only.
+    fn with_apps(seed: u64, trip_ms: i64, apps: usize) -> Trial {
         let limits = Limits {
             app_minute: 1000,
             app_second: 50,
             chat_second: 5,
             user_second: 5,
         };
-        let app = AppPlace {
-            id: APP,
-            name: String::from("main"),
-            tenant: 0,
-            base: 0,
+        let app = |at: usize| AppPlace {
+            id: AppId(APP.0 + at as i64),
+            name: format!("app{at}"),
+            tenant: at,
+            base: at,
             limits,
         };
-        let mut core = Core::new(vec![app]);
+        let mut core = Core::new((0..apps).map(app).collect());
         core.start(&[], &[], &[], 0, 0);
         let mut trial = Trial {
             core,
@@ -138,10 +149,18 @@ impl Trial {
             in_doubt: 0,
             checked: false,
             reads: true,
+            walks: 0,
             answer: |_, _| End::Done,
         };
         trial.read();
         trial
+    }
+
+    /// Another process on the same table; nothing may be under way.
+    fn restart(&mut self) {
+        assert!(self.sending.is_empty(), "that is a crash");
+        self.core = Core::new(self.core.apps.clone());
+        self.core.start(&[], &[], &[], self.now, self.now);
     }
 
     /// A job of that kind comes now, to the chat that names its lane. Answers its number.
@@ -179,13 +198,19 @@ impl Trial {
             self.go(head);
         } else {
             self.stands(head.clone());
-            self.core.lanes.stood(0, head, self.now);
+            self.core.stood(head, self.now);
         }
+    }
+
+    /// It is in the table since before the start.
+    fn waits(&mut self, head: Head) {
+        self.added.insert(head.seq, self.now);
+        self.stands(head);
     }
 
     fn stands(&mut self, head: Head) {
         let place = (head.lane.clone(), head.order());
-        let rank = self.ranks.entry(place.1.0).or_default();
+        let rank = self.ranks.entry((head.app, place.1.0)).or_default();
         rank.insert(head.lane.clone());
         self.places.insert(head.seq, place);
         self.table
@@ -257,7 +282,8 @@ impl Trial {
         let jobs = self.table.get_mut(&lane).expect("it has a place");
         let head = jobs.remove(&order).expect("it has a place");
         if !jobs.keys().any(|other| other.0 == order.0) {
-            self.ranks.entry(order.0).or_default().remove(&lane);
+            let rank = self.ranks.entry((head.app, order.0)).or_default();
+            rank.remove(&lane);
         }
         if jobs.is_empty() {
             self.table.remove(&lane);
@@ -289,11 +315,13 @@ impl Trial {
             End::Done => Outcome::Done,
             End::InDoubt => Outcome::Unknown,
             End::Again(_, outcome) => *outcome,
+            End::Stopped(_) => Outcome::Refused,
         };
+        let stopped = matches!(end, End::Stopped(_));
         let judgement = Judgement {
             outcome,
             next: Next::Done,
-            pause: None,
+            pause: stopped.then_some((PauseScope::App, 10_014)),
             bucket: (outcome == Outcome::Limited).then_some((BucketKind::Receiver, self.now + 500)),
             breaker: match outcome {
                 Outcome::Unknown => BreakerEvent::Unknown,
@@ -316,34 +344,40 @@ impl Trial {
     fn recorded(&mut self, seq: i64) {
         let (head, _) = self.sending.remove(&seq).expect("it was sent");
         match self.ends.remove(&seq) {
-            Some(End::Again(next, _)) => self.stands(*next),
+            Some(End::Again(next, _) | End::Stopped(next)) => self.stands(*next),
             Some(End::InDoubt) => self.in_doubt += 1,
             Some(End::Done) | None => {}
         }
-        self.core.recorded(APP, &head.lane, seq);
+        self.core.recorded(head.app, &head.lane, seq);
     }
 
     /// The loop's reads of the table, answered at once.
     fn read(&mut self) {
-        while let Some(walk) = self.core.lanes.next_walk(WALK, |_| false) {
+        while let Some(walk) = self.core.next_walk(WALK, self.now) {
+            self.walks += 1;
+            let app = self.core.apps[walk.app].id;
             let from: Box<str> = walk.cursor.0.as_str().into();
             let after = (Bound::Excluded(from), Bound::Unbounded);
-            let lanes = self.ranks.entry(walk.rank).or_default().range(after);
-            let found = lanes
-                .take(WALK as usize)
-                .map(|lane| lane_head(lane, self.table.get(lane)))
+            let rank = self.ranks.entry((app, walk.rank)).or_default();
+            let found = rank
+                .range(after)
+                .take(walk.limit as usize)
+                .map(|lane| lane_head(app, lane, self.table.get(lane)))
                 .collect();
-            self.core.lanes.walked(&walk, found, self.now);
+            self.core.walked(&walk, found, self.now);
         }
-        for (app, lane) in self.core.lanes.take_reads() {
-            let found = lane_head(&lane, self.table.get(&lane));
-            self.core.lanes.read(app, found, self.now);
-        }
+        let reads = self.core.lanes.take_reads();
+        let reads = reads.into_iter().map(|(app, lane)| {
+            let app = self.core.apps[app].id;
+            lane_head(app, &lane, self.table.get(&lane))
+        });
+        let found = reads.collect();
+        self.core.read(found, self.now);
     }
 }
 
 /// As the store reads it: who stands first, and the oldest behind it of another rank.
-fn lane_head(lane: &str, jobs: Option<&BTreeMap<(i64, i64), Head>>) -> LaneHead {
+fn lane_head(app: AppId, lane: &str, jobs: Option<&BTreeMap<(i64, i64), Head>>) -> LaneHead {
     let mut firsts: BTreeMap<i64, &Head> = BTreeMap::new();
     for (order, head) in jobs.into_iter().flatten() {
         firsts.entry(order.0).or_insert(head);
@@ -351,7 +385,7 @@ fn lane_head(lane: &str, jobs: Option<&BTreeMap<(i64, i64), Head>>) -> LaneHead 
     let mut firsts = firsts.into_values();
     let head = firsts.next().cloned();
     LaneHead {
-        app: APP,
+        app,
         lane: lane.into(),
         head,
         other: firsts.min_by_key(|head| head.seq).cloned(),

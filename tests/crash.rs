@@ -131,6 +131,38 @@ async fn a_message_killed_before_its_record_is_proven_by_its_uuid_when_the_relay
     assert_eq!(job["receipt"]["message_id"], seen[0]["message_id"]);
 }
 
+/// Feishu counts a slow call when it gets to it, not when it was sent: the next process keeps its slot.
+#[tokio::test]
+async fn calls_that_are_slow_at_a_crash_leave_the_next_process_no_more_than_feishu_has_left() {
+    const A_SECOND: usize = 4;
+    let chats: Vec<Value> = (0..40)
+        .map(|n| json!({"chat_id": format!("oc_{n:032x}"), "name": n.to_string()}))
+        .collect();
+    let seed = json!({"chats": chats, "limits": {"app_second": A_SECOND}});
+    let limits = format!("timeout = \"6s\"\nlimits = {{ app_second = {A_SECOND} }}\n");
+    let mut house = House::with(Some(seed), &limits).await;
+    house
+        .faults(json!([{"call": SEND, "do": "delay", "when": "before", "ms": 2500}]))
+        .await;
+    let jobs = (0..24).map(
+        |n| json!({"kind": "send", "args": {"to": format!("oc_{n:032x}"), "text": n.to_string()}}),
+    );
+    let answer = house.post(Value::Array(jobs.collect())).await;
+    while house.calls(SEND).await["faulted"].as_u64() < Some(A_SECOND as u64) {
+        tokio::task::yield_now().await;
+    }
+    house.kill();
+    house.faults(json!([])).await;
+    house.start();
+    for job in answer["jobs"].as_array().unwrap() {
+        let job = house.settled(job["id"].as_str().unwrap()).await;
+        assert_eq!(job["state"], "done", "{job:#}");
+    }
+    let calls = house.calls(SEND).await;
+    assert_eq!(calls["limited"], 0, "{calls}");
+    assert_eq!(house.effects("message").await.len(), 24);
+}
+
 #[tokio::test]
 async fn a_batch_and_a_call_whose_answers_are_lost_happen_once_and_stay_in_doubt_for_ever() {
     const PHONE: &str = "PATCH /open-apis/im/v1/messages/:message_id/urgent_phone";

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use feishu_im::{Api, Client, op};
+use feishu_im::{Client, op};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dispatch::attempt::{self, Ended, Means};
-use crate::dispatch::core::{AppPlace, Core, Told};
+use crate::dispatch::core::{AppPlace, Core, Open, Told};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::pace::Limits;
 use crate::job::{AppId, Head, Marked, Permit, Reach, Steer};
@@ -29,8 +29,8 @@ const WALK: u32 = 256;
 const RESULTS: usize = 256;
 /// How long the store is left alone after it could not write.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
-/// Windows look back so far at a start: one minute, and the longest time-out.
-const LOOK_BACK: Duration = Duration::from_secs(61);
+/// The longest window of an API looks back so far, the second it began in included.
+const WINDOW: Duration = Duration::from_secs(61);
 /// Lanes shown in status.
 const LANES_SHOWN: usize = 100;
 
@@ -233,6 +233,7 @@ fn places(apps: &[App]) -> Vec<AppPlace> {
             tenant: number(&mut tenants, &app.tenant),
             base: number(&mut bases, &app.base_url),
             limits: limits(app),
+            timeout_ms: millis(app.timeout),
         })
         .collect()
 }
@@ -342,10 +343,10 @@ impl Loop {
         true
     }
 
-    async fn take_over(&mut self, open: &mut Vec<(AppId, Api)>) -> Result<(), StoreError> {
+    async fn take_over(&mut self, open: &mut Vec<Open>) -> Result<(), StoreError> {
         self.compare_clock().await?;
         while !self.judge_left(open).await? {}
-        let past = self.store.past_calls(LOOK_BACK).await?;
+        let past = self.store.past_calls(self.look_back()).await?;
         let reached = self.store.batches_today().await?;
         let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
         let mut core = self.dispatcher.core();
@@ -353,10 +354,16 @@ impl Loop {
         Ok(())
     }
 
+    /// A call may have reached Feishu a time-out after its mark, and counts from then.
+    fn look_back(&self) -> Duration {
+        let longest = self.apps.iter().map(|app| app.timeout).max();
+        WINDOW + longest.unwrap_or_default()
+    }
+
     /// A wall clock behind the newest mark was set back: after a reboot nothing tells any more how old
     /// an attempt is.
     async fn compare_clock(&self) -> Result<(), StoreError> {
-        let newest = self.store.past_calls(LOOK_BACK).await?;
+        let newest = self.store.past_calls(self.look_back()).await?;
         let newest_s = newest.iter().map(|past| past.second).max();
         if newest_s.is_some_and(|second| second * 1000 > self.clock.wall_ms()) {
             self.clock.found_behind();
@@ -365,7 +372,7 @@ impl Loop {
     }
 
     /// One piece of what was left; `true`: nothing is.
-    async fn judge_left(&mut self, open: &mut Vec<(AppId, Api)>) -> Result<bool, StoreError> {
+    async fn judge_left(&mut self, open: &mut Vec<Open>) -> Result<bool, StoreError> {
         let left = self.store.left().await?;
         if left.is_empty() {
             return Ok(true);
@@ -373,7 +380,10 @@ impl Loop {
         let now = self.clock.now();
         let mut results = Vec::with_capacity(left.len());
         for left in &left {
-            open.push((left.marked.head.app, left.marked.head.api()));
+            open.push(Open {
+                head: left.marked.head.clone(),
+                mark_ms: left.marked.mark.wall_ms,
+            });
             let timeout = self
                 .app(left.marked.head.app)
                 .map_or(Duration::from_secs(10), |app| app.timeout);

@@ -12,8 +12,8 @@ use crate::store::{Pause, day, dependents, mark, pause};
 const ROWS: i64 = 1000;
 /// No retry waits longer.
 const RETRY_MAX_MS: i64 = 5 * 60_000;
-/// Calls older than this are in no window any more, seconds.
-const CALLS_KEPT_S: i64 = 120;
+/// Calls older than this are in no window any more, seconds: one minute, the longest time-out, some more.
+const CALLS_KEPT_S: i64 = 240;
 
 /// Returns whether a list was full, so that there is more to do at once.
 pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {

@@ -9,8 +9,8 @@ mod steer;
 
 use std::collections::{BTreeMap, HashMap};
 
+use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
-use feishu_im::{Api, Repeat};
 
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
 use crate::dispatch::held::Held;
@@ -40,6 +40,16 @@ pub(super) struct AppPlace {
     /// Which base URL, by number.
     pub(super) base: usize,
     pub(super) limits: Limits,
+    /// The longest that an attempt waits for the head of its answer.
+    pub(super) timeout_ms: i64,
+}
+
+/// A call that was under way when the process before ended.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) head: Head,
+    /// When it was marked, by the wall clock.
+    pub(super) mark_ms: i64,
 }
 
 /// One attempt under way, or about to be.
@@ -123,35 +133,42 @@ impl Core {
 
     /// From now on jobs go.
     ///
-    /// `open`: calls that were under way when the process before ended; `reached`: people whom
-    /// batches reached today.
+    /// `past`: calls by the second of their mark, those under way when the process before ended among
+    /// them; `open`: these; `reached`: people whom batches reached today.
     pub(super) fn start(
         &mut self,
         past: &[Past],
-        open: &[(AppId, Api)],
+        open: &[Open],
         reached: &[(AppId, u32)],
         wall_ms: i64,
         steady_ms: i64,
     ) {
+        self.pace.set_wall(wall_ms - steady_ms);
         for (app, people) in reached {
             if let Some(app) = self.app_of(*app) {
                 self.pace.restore_day(app, *people, steady_ms);
             }
         }
-        for (app, api) in open {
-            if let Some(app) = self.app_of(*app) {
-                self.pace.restore(app, *api, &[(steady_ms, 1)], steady_ms);
+        // What is open may reach Feishu until its time-out, wherever it counts.
+        let mut opened: HashMap<(Group, i64), u32> = HashMap::new();
+        for one in open {
+            if let Some(app) = self.app_of(one.head.app) {
+                let until_ms = steady_ms + one.mark_ms + self.apps[app].timeout_ms - wall_ms;
+                let until_ms = until_ms.min(steady_ms + self.apps[app].timeout_ms);
+                self.pace.reopen(&ask(app, &one.head), until_ms, steady_ms);
+                let second = one.mark_ms.div_euclid(1000);
+                *opened.entry(((app, one.head.api()), second)).or_default() += 1;
             }
         }
         let mut calls: BTreeMap<Group, Vec<(i64, u32)>> = BTreeMap::new();
         for one in past {
             if let Some(app) = self.app_of(one.app) {
-                // The end of that second, on the steady clock; what lies ahead counts as now.
-                let at = steady_ms - (wall_ms - (one.second + 1) * 1000).max(0);
-                calls
-                    .entry((app, one.api))
-                    .or_default()
-                    .push((at, one.calls));
+                let open = opened.remove(&((app, one.api), one.second)).unwrap_or(0);
+                // Nobody wrote down when it was answered: its time-out at the latest, and before now.
+                let late_ms = (one.second + 1) * 1000 + self.apps[app].timeout_ms;
+                let at = steady_ms - (wall_ms - late_ms).max(0);
+                let group = calls.entry((app, one.api)).or_default();
+                group.push((at, one.calls.saturating_sub(open)));
             }
         }
         for ((app, api), list) in calls {
@@ -233,6 +250,7 @@ impl Core {
     /// Those who go now: their lanes and windows are taken until `give_back` or `ended`.
     pub(super) fn pick(&mut self, wall_ms: i64, steady_ms: i64) -> Vec<i64> {
         self.lanes.wake(wall_ms, steady_ms);
+        self.pace.set_wall(wall_ms - steady_ms);
         let mut picked = Vec::new();
         if !self.running {
             return picked;

@@ -196,6 +196,7 @@ mod tests {
             tenant: 0,
             base: 0,
             limits,
+            timeout_ms: 10_000,
         }]);
         core.start(&[], &[], &[], 0, 0);
         walk(&mut core, &[]);

@@ -3,8 +3,9 @@
 //! Promises: all windows of a call are asked and taken together, all or none. A slot is held from
 //! `take` until one length after the answer, so the windows hold by Feishu's clock, whatever the
 //! jitter (`window`). The last 4 % of each window of an API are for `high`. Nothing here sleeps or
-//! reads a clock: times are Unix milliseconds, and a clock that is put back costs one length of a
-//! window. One that leaps forward frees slots early, so a clock that only ever slews is best.
+//! reads a clock: times are milliseconds, and a clock that is put back costs one length of a window.
+//! One that leaps forward frees slots early, so a clock that only ever slews is best; how far the wall
+//! clock is ahead of it (`set_wall`) counts for days alone.
 //! Not here: which job asks (lanes), what a refusal means (`judge`), the numbers (`feishu-im`).
 
 mod day;
@@ -148,6 +149,10 @@ pub(crate) struct Pace {
     messages: Shelf,
     /// Receiver and message windows count as full until then.
     floor_ms: i64,
+    /// Calls that were under way at a crash, and until when Feishu may still count them; latest first.
+    left: Vec<(i64, Hold)>,
+    /// Unix time less the time of everything else here.
+    ahead_ms: i64,
 }
 
 #[derive(Debug)]
@@ -205,6 +210,8 @@ impl Pace {
             receivers: Shelf::new(tenants + apps.len(), limits::USER_SECOND.ms),
             messages: Shelf::new(tenants, MESSAGE_SECOND.ms),
             floor_ms: i64::MIN,
+            left: Vec::new(),
+            ahead_ms: 0,
             apps: (tenants..)
                 .zip(apps)
                 .map(|(row, (TenantIx(tenant), limits))| {
@@ -225,14 +232,22 @@ impl Pace {
         self.apps[app].facts.limits = limits;
     }
 
+    /// Unix time is so far ahead of the times that are given here.
+    pub(crate) fn set_wall(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms;
+    }
+
     /// When this call may leave. Takes nothing: only `take` does.
     pub(crate) fn earliest(&mut self, ask: &Ask<'_>, now: i64) -> Earliest {
+        self.let_go(now);
         let Self {
             apps,
             months,
             receivers,
             messages,
             floor_ms,
+            ahead_ms,
+            ..
         } = self;
         let App {
             facts,
@@ -244,7 +259,9 @@ impl Pace {
         let mut latest = Latest(Earliest::Now);
         latest.until(Blocker::Month, months[facts.tenant].until(now));
         if let Some((weight, cap)) = scopes.day {
-            latest.until(Blocker::BatchDay, day.full_until(weight, cap, now));
+            let full = day.full_until(weight, cap, now.saturating_add(*ahead_ms));
+            let full = full.map(|ms| ms.saturating_sub(*ahead_ms));
+            latest.until(Blocker::BatchDay, full);
             latest.until(Blocker::BatchDay, day_pause.until(now));
         }
         let floor = floor_at(floor_ms, now);
@@ -266,9 +283,11 @@ impl Pace {
 
     /// Takes a slot in every window of this call, or in none.
     pub(crate) fn take(&mut self, ask: &Ask<'_>, now: i64) -> Option<Hold> {
-        if self.earliest(ask, now) != Earliest::Now {
-            return None;
-        }
+        let free = self.earliest(ask, now) == Earliest::Now;
+        free.then(|| self.hold(ask, now))
+    }
+
+    fn hold(&mut self, ask: &Ask<'_>, now: i64) -> Hold {
         let app = &mut self.apps[ask.app];
         let on = app.facts.on(ask.api);
         app.each(ask.api, on, |window| window.take(1));
@@ -281,21 +300,22 @@ impl Pace {
         let receiver = place(&mut self.receivers, scopes.receiver);
         let message = place(&mut self.messages, scopes.message);
         app.day.take(day);
-        Some(Hold {
+        Hold {
             app: ask.app,
             api: ask.api,
             on,
             receiver,
             message,
             day,
-        })
+        }
     }
 
     /// The call was answered, or given up after its time-out: its slots run out one length from now.
     pub(crate) fn answered(&mut self, hold: Hold, now: i64) {
         let app = &mut self.apps[hold.app];
         app.each(hold.api, hold.on, |window| window.answered(1, now));
-        app.day.answered(hold.day, now);
+        app.day
+            .answered(hold.day, now.saturating_add(self.ahead_ms));
         if let Some(place) = hold.receiver {
             self.receivers.answered(place, now);
         }
@@ -351,8 +371,8 @@ impl Pace {
             .merge((facts.row, receiver), (facts.tenant, chat_id), now);
     }
 
-    /// Counts calls made before a start. Each of `past` is a time and how many: that of the answer;
-    /// `now` for calls that were open at the crash.
+    /// Counts calls made before a start. Each of `past` is a time, at which Feishu can have counted them
+    /// at the latest, and how many.
     pub(crate) fn restore(&mut self, app: usize, api: Api, past: &[(i64, u32)], now: i64) {
         let app = &mut self.apps[app];
         let on = app.facts.on(api);
@@ -362,8 +382,25 @@ impl Pace {
         app.each(api, on, |window| window.expire(now));
     }
 
+    /// Counts a call that was under way at a crash, room or not: Feishu may count it until `until_ms`. Its
+    /// recipients are counted with the day's (`restore_day`).
+    pub(crate) fn reopen(&mut self, ask: &Ask<'_>, until_ms: i64, now: i64) {
+        let hold = self.hold(&Ask { weight: 0, ..*ask }, now);
+        let until_ms = until_ms.clamp(now, now.saturating_add(limits::TIMEOUT_MAX_MS));
+        let at = self.left.partition_point(|(ms, _)| *ms > until_ms);
+        self.left.insert(at, (until_ms, hold));
+    }
+
+    /// What was under way at a crash is over, whatever became of it.
+    fn let_go(&mut self, now: i64) {
+        while let Some((until_ms, hold)) = self.left.pop_if(|(ms, _)| *ms <= now) {
+            self.answered(hold, until_ms);
+        }
+    }
+
     /// Counts the recipients that batches of this app reached earlier today (UTC+8).
     pub(crate) fn restore_day(&mut self, app: usize, recipients: u32, now: i64) {
+        let now = now.saturating_add(self.ahead_ms);
         self.apps[app].day.restore(recipients, now);
     }
 

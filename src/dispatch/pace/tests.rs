@@ -478,3 +478,20 @@ fn the_windows_are_used_to_the_full() {
         }
     }
 }
+
+#[test]
+fn a_day_is_the_wall_clocks_whenever_the_process_began() {
+    let mut pace = one_app(REAL);
+    // Ten seconds after the start it is a minute before midnight in UTC+8.
+    let now = 10_000;
+    pace.set_wall(16 * 3_600_000 - 60_000 - now);
+    pace.restore_day(0, 499_999, now);
+    let hold = pace.take(&batch(1), now).unwrap();
+    pace.answered(hold, now + 1_000);
+    let full = Earliest::At {
+        ms: now + 60_000,
+        by: Blocker::BatchDay,
+    };
+    assert_eq!(pace.earliest(&batch(1), now + 1_000), full);
+    assert_eq!(pace.earliest(&batch(500_000), now + 60_000), Earliest::Now);
+}

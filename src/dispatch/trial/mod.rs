@@ -4,6 +4,7 @@
 //! list of arrivals that is judged afterwards by whoever asks. One seed, one run. Nothing here knows how
 //! `pace` counts. `cargo test -- --nocapture trial` prints the figures.
 
+mod crash;
 mod drain;
 mod fairness;
 mod order;
@@ -28,6 +29,8 @@ const APP: AppId = AppId(1);
 const MARK_MS: i64 = 3;
 /// From the answer to the next job of the lane: the commit of the result.
 const RECORD_MS: i64 = 3;
+/// What attempts wait at most.
+const TIMEOUT_MS: i64 = 10_000;
 /// Lanes in one piece of a walk.
 const WALK: u32 = 256;
 
@@ -129,6 +132,7 @@ impl Trial {
             tenant: at,
             base: at,
             limits,
+            timeout_ms: TIMEOUT_MS,
         };
         let mut core = Core::new((0..apps).map(app).collect());
         core.start(&[], &[], &[], 0, 0);

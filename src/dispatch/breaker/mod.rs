@@ -8,6 +8,8 @@
 //! Not here: which job probes (lanes), what refuses every job alike (`pauses`).
 
 mod pauses;
+#[cfg(test)]
+mod property;
 
 pub(crate) use pauses::{PauseKey, Pauses, Spot};
 
@@ -70,6 +72,7 @@ pub(crate) struct Breaker {
 
 #[derive(Debug)]
 struct Outage {
+    since_ms: i64,
     gap_ms: i64,
     probes: Probes,
     /// A read on this base URL was answered since it began, and no unrepeatable probe went since.
@@ -174,6 +177,11 @@ impl Breaker {
         self.outage.is_some()
     }
 
+    /// Since when it is open.
+    pub(crate) fn since_ms(&self) -> Option<i64> {
+        self.outage.as_ref().map(|outage| outage.since_ms)
+    }
+
     fn failed(&mut self, probe: bool, now: i64) {
         match &mut self.outage {
             Some(outage) if probe => {
@@ -205,6 +213,7 @@ impl Breaker {
 impl Outage {
     fn begin(now: i64) -> Self {
         Self {
+            since_ms: now,
             gap_ms: FIRST_GAP_MS,
             probes: Probes::from(now.saturating_add(FIRST_GAP_MS)),
             read_ok: false,

@@ -32,31 +32,29 @@ impl Core {
                 ));
             }
         }
-        for ((app, api), _) in self
-            .api_breakers
-            .iter()
-            .filter(|(_, breaker)| breaker.is_open())
-        {
+        for ((app, api), breaker) in &self.api_breakers {
+            let Some(since_ms) = breaker.since_ms() else {
+                continue;
+            };
             list.push(stop(
                 &self.apps[*app].name,
                 api.name(),
                 None,
                 "Feishu's answers to this call are lost; it is probed",
-                wall_ms,
+                wall(since_ms),
                 None,
             ));
         }
-        for app in self
-            .apps
-            .iter()
-            .filter(|app| self.base_breakers[app.base].is_open())
-        {
+        for app in &self.apps {
+            let Some(since_ms) = self.base_breakers[app.base].since_ms() else {
+                continue;
+            };
             list.push(stop(
                 &app.name,
                 "",
                 None,
                 "Feishu cannot be reached; it is probed",
-                wall_ms,
+                wall(since_ms),
                 None,
             ));
         }
@@ -82,5 +80,42 @@ fn stop(
         reason: reason.to_owned(),
         since_ms,
         probe_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use feishu_im::Api;
+
+    use crate::dispatch::breaker::{Breaker, BreakerEvent};
+    use crate::dispatch::core::{AppPlace, Core};
+    use crate::dispatch::pace::Limits;
+    use crate::job::AppId;
+
+    #[test]
+    fn what_a_breaker_stopped_is_stopped_since_it_opened() {
+        let mut core = Core::new(vec![AppPlace {
+            id: AppId(1),
+            name: String::from("ops"),
+            tenant: 0,
+            base: 0,
+            limits: Limits {
+                app_minute: 0,
+                app_second: 0,
+                chat_second: 0,
+                user_second: 0,
+            },
+            timeout_ms: 10_000,
+        }]);
+        let mut breaker = Breaker::of_api();
+        for _ in 0..3 {
+            breaker.ended(BreakerEvent::Unknown, false, 1_000);
+            core.base_breakers[0].ended(BreakerEvent::NotSent, false, 2_000);
+        }
+        core.api_breakers.insert((0, Api::SendMessage), breaker);
+        // Ten minutes later, the wall clock a million ahead.
+        let stops = core.stops(1_601_000, 601_000);
+        let since: Vec<i64> = stops.iter().map(|stop| stop.since_ms).collect();
+        assert_eq!(since, [1_002_000, 1_001_000]);
     }
 }

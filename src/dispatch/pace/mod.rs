@@ -15,6 +15,8 @@ mod shelf;
 mod window;
 
 #[cfg(test)]
+mod closed;
+#[cfg(test)]
 mod neighbour;
 #[cfg(test)]
 mod property;

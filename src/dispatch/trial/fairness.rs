@@ -196,3 +196,59 @@ fn every_lane_of_more_than_are_held_is_served_before_any_is_served_thrice() {
     );
     assert!(*most <= 2, "{most}");
 }
+
+/// A constant crowd of each of these priorities under a window of `a_minute` and `a_second` for ten minutes.
+fn shares(a_minute: u32, a_second: u32, crowds: &[(&str, Priority)]) -> (usize, Vec<usize>, usize) {
+    let mut trial = Trial::new(14, 60);
+    let limits = Limits {
+        app_minute: a_minute,
+        app_second: a_second,
+        chat_second: 5,
+        user_second: 5,
+    };
+    trial.core.set_limits(0, limits);
+    for _ in 0..100 {
+        for (name, priority) in crowds {
+            for chat in 0..a_minute / 10 {
+                trial.add(Kind::Send, &format!("oc_{name}{chat}"), *priority);
+            }
+        }
+    }
+    trial.run(600_000);
+    let all = trial.seen.len();
+    let of = |name: &str| {
+        let theirs = |one: &&Seen| one.lane[3..].starts_with(name);
+        trial.seen.iter().filter(theirs).count()
+    };
+    let counts = crowds.iter().map(|(name, _)| of(name)).collect();
+    // The longest run in which nobody of the last crowd went.
+    let last = crowds.last().map_or("", |(name, _)| name);
+    let runs = trial.seen.split(|one| one.lane[3..].starts_with(last));
+    (all, counts, runs.map(<[Seen]>::len).max().unwrap())
+}
+
+/// The window is what they fight for: it is far tighter than the places under way.
+#[test]
+fn low_has_its_turn_under_a_tight_window_whatever_high_and_normal_want() {
+    let high = ("h", Priority::High);
+    let normal = ("n", Priority::Normal);
+    let low = ("l", Priority::Low);
+    for (a_minute, a_second) in [(20, 1), (60, 2), (200, 50), (1000, 50)] {
+        for crowds in [vec![high, normal, low], vec![high, low], vec![normal, low]] {
+            let (all, counts, longest) = shares(a_minute, a_second, &crowds);
+            println!(
+                "{a_minute} a minute, {a_second} a second: {counts:?} of {all} for {crowds:?}; low waited for {longest} others at most"
+            );
+            let lower = crowds.len() - 1;
+            let fair = all / (8 * lower);
+            assert!(
+                counts[1..].iter().all(|count| *count >= fair * 8 / 10),
+                "{counts:?}"
+            );
+            assert!(counts[0] >= all * 8 / 10, "{counts:?}");
+            // A round of all lanes of lower priorities, one in eight slots.
+            let round = 8 * lower * (a_minute as usize / 10 + 1);
+            assert!(longest <= round, "{longest} of {round}");
+        }
+    }
+}

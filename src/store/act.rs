@@ -259,7 +259,7 @@ async fn requeue(
 ) -> Result<(), sqlx::Error> {
     let doubt = subject.state == State::InDoubt;
     if subject.parts {
-        sqlx::query("update part set state = 'queued', error = null where job = ?1 and state in ('in_doubt', 'failed', 'canceled', 'expired')").bind(subject.seq).execute(&mut *tx.conn).await?;
+        dependents::retry_parts(tx, subject.seq).await?;
     }
     let moment = tx.moment();
     // What was never tried keeps its schedule: taking a cancel back is no order to begin now.

@@ -245,14 +245,31 @@ pub(super) async fn revive(
     Ok(revived)
 }
 
-/// Parts of `seq` that were not sent end in `state`; one that waits to be sent again after an attempt
-/// whose outcome is not known is in doubt. That is the job's first open part: parts go one by one.
+/// Parts of `seq` that did not end as done wait to be sent again. One in doubt keeps that on it as its
+/// `error` until it is done: sending it again settles nothing of what was sent before.
+pub(super) async fn retry_parts(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
+    const DOUBT: &str = r#"{"class":"doubt","msg":"an earlier attempt may have sent it"}"#;
+    sqlx::query(
+        "update part set state = 'queued', error = case when state = 'in_doubt' then ?2 end
+          where job = ?1 and state in ('in_doubt', 'failed', 'canceled', 'expired')",
+    )
+    .bind(seq)
+    .bind(DOUBT)
+    .execute(&mut *tx.conn)
+    .await?;
+    Ok(())
+}
+
+/// Parts of `seq` that were not sent end in `state`; those that wait to be sent again after an attempt
+/// whose outcome is not known are in doubt. These are what a person retries in doubt, and the job's
+/// first open part while the job is unknown: parts go one by one.
 pub(super) async fn end_parts(tx: &mut Tx<'_>, seq: i64, state: State) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update part set state = 'in_doubt'
           where job = ?1 and state = 'queued'
-            and n = (select min(n) from part first where first.job = ?1 and first.state = 'queued')
-            and exists (select 1 from job where seq = ?1 and unknown_ms is not null)",
+            and (error ->> 'class' = 'doubt'
+                 or n = (select min(n) from part first where first.job = ?1 and first.state = 'queued')
+                    and exists (select 1 from job where seq = ?1 and unknown_ms is not null))",
     )
     .bind(seq)
     .execute(&mut *tx.conn)

@@ -487,15 +487,20 @@ async fn finish_part(
         End::Again { .. } => (State::Queued, None, None, None),
     };
     let error = error.and_then(|fault| serde_json::to_string(fault).ok());
-    sqlx::query("update part set state = ?3, receipt = ?4, batch_message_id = ?5, error = ?6 where job = ?1 and n = ?2 and state = 'sending'")
-        .bind(seq)
-        .bind(n)
-        .bind(state.name())
-        .bind(receipt)
-        .bind(&id)
-        .bind(&error)
-        .execute(&mut *tx.conn)
-        .await?;
+    // What waits to be sent again keeps its doubt, if it has one.
+    sqlx::query(
+        "update part set state = ?3, receipt = ?4, batch_message_id = ?5,
+                         error = case when ?3 = 'queued' then error else ?6 end
+          where job = ?1 and n = ?2 and state = 'sending'",
+    )
+    .bind(seq)
+    .bind(n)
+    .bind(state.name())
+    .bind(receipt)
+    .bind(&id)
+    .bind(&error)
+    .execute(&mut *tx.conn)
+    .await?;
     // What the next part reaches is asked of the day's window before it goes.
     sqlx::query(
         "update job set weight = coalesce((select count from part where job = seq and state = 'queued' order by n limit 1),
@@ -525,7 +530,9 @@ async fn finish_part(
     }
     if matches!(result.end, End::Failed { content: true, .. }) {
         sqlx::query(
-            "update part set state = 'failed', error = ?2 where job = ?1 and state = 'queued'",
+            "update part set state = case when error ->> 'class' = 'doubt' then 'in_doubt' else 'failed' end,
+                             error = case when error ->> 'class' = 'doubt' then error else ?2 end
+              where job = ?1 and state = 'queued'",
         )
         .bind(seq)
         .bind(&error)

@@ -95,18 +95,30 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
         .collect();
     let mut parts = begin_parts(tx, &batches).await?;
     for (job, _) in &mut marked {
-        job.part = parts.remove(&job.head.seq);
+        if let Some((part, doubtful)) = parts.remove(&job.head.seq) {
+            begin_part(job, part, doubtful);
+        }
     }
     let marked: Vec<Marked> = marked.into_iter().map(|(marked, _)| marked).collect();
     count_calls(tx, &marked).await?;
     Ok(marked)
 }
 
-/// The first part of each that is still to be sent is under way.
+/// A part that a person has sent again is as unknown as it was before: whatever comes of this attempt
+/// speaks of it alone.
+fn begin_part(job: &mut Marked, part: MarkedPart, doubtful: bool) {
+    if doubtful {
+        job.resent = true;
+        job.head.unknown.get_or_insert_with(|| job.mark.clone());
+    }
+    job.part = Some(part);
+}
+
+/// The first part of each that is still to be sent is under way; with it, whether it is in doubt.
 async fn begin_parts(
     tx: &mut Tx<'_>,
     jobs: &[i64],
-) -> Result<HashMap<i64, MarkedPart>, sqlx::Error> {
+) -> Result<HashMap<i64, (MarkedPart, bool)>, sqlx::Error> {
     if jobs.is_empty() {
         return Ok(HashMap::new());
     }
@@ -115,7 +127,7 @@ async fn begin_parts(
           where (job, n) in (select job, min(n) from part
                               where job in (select value from json_each(?1)) and state = 'queued'
                               group by job)
-         returning job, n, coalesce(args, '{}')",
+         returning job, n, coalesce(args, '{}'), coalesce(error ->> 'class' = 'doubt', 0)",
     )
     .bind(json!(jobs).to_string())
     .fetch_all(&mut *tx.conn)
@@ -123,13 +135,11 @@ async fn begin_parts(
     Ok(rows
         .iter()
         .map(|row| {
-            (
-                row.get(0),
-                MarkedPart {
-                    n: row.get(1),
-                    args: Arc::from(row.get::<&str, _>(2)),
-                },
-            )
+            let part = MarkedPart {
+                n: row.get(1),
+                args: Arc::from(row.get::<&str, _>(2)),
+            };
+            (row.get(0), (part, row.get(3)))
         })
         .collect())
 }
@@ -209,15 +219,19 @@ pub(super) async fn left(readers: &SqlitePool) -> Result<Vec<Left>, sqlx::Error>
         };
         if row.get::<i64, _>("parts") > 0 {
             let part = sqlx::query(
-                "select n, coalesce(args, '{}') from part where job = ?1 and state = 'sending'",
+                "select n, coalesce(args, '{}'), coalesce(error ->> 'class' = 'doubt', 0)
+                   from part where job = ?1 and state = 'sending'",
             )
             .bind(marked.head.seq)
             .fetch_optional(readers)
             .await?;
-            marked.part = part.map(|row| MarkedPart {
-                n: row.get(0),
-                args: Arc::from(row.get::<&str, _>(1)),
-            });
+            if let Some(row) = part {
+                let part = MarkedPart {
+                    n: row.get(0),
+                    args: Arc::from(row.get::<&str, _>(1)),
+                };
+                begin_part(&mut marked, part, row.get(2));
+            }
         }
         left.push(Left { marked });
     }

@@ -1,0 +1,166 @@
+//! What nobody knows stays unknown until it is proven or a person says so, whatever is done to the job.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
+mod support;
+
+use feishu_sandbox::{DEFAULT_USER, staff_open_id};
+use serde_json::{Value, json};
+use support::House;
+use support::jobs::{MINUTE, SECOND, SEND, acted, doubtful, path, post, sent};
+
+const BATCH: &str = "POST /open-apis/message/v4/batch_send/";
+
+fn people(numbers: std::ops::RangeInclusive<usize>) -> Vec<String> {
+    numbers.map(staff_open_id).collect()
+}
+
+/// The states of a batch's parts, in order.
+fn parts(job: &Value) -> Vec<&str> {
+    let parts = job["receipt"]["parts"].as_array().unwrap();
+    parts
+        .iter()
+        .map(|part| part["state"].as_str().unwrap())
+        .collect()
+}
+
+/// A batch of three parts that come to these states.
+async fn batch_of(house: &House, states: [&str; 3]) -> String {
+    let rules: Vec<Value> = states
+        .iter()
+        .map(|state| match *state {
+            "in_doubt" => json!({"call": BATCH, "do": "drop", "when": "after", "count": 1}),
+            "failed" => json!({"call": BATCH, "do": "code", "code": 11101, "count": 1}),
+            _ => json!({"call": BATCH, "do": "delay", "ms": 0, "count": 1}),
+        })
+        .collect();
+    house.faults(json!(rules)).await;
+    let batch = json!({"kind": "batch_send",
+        "args": {"open_ids": people(1..=450), "text": "the new canteen opens"}});
+    let id = post(house, batch).await;
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "in_doubt", "{job:#}");
+    assert_eq!(parts(&job), states);
+    house.faults(json!([])).await;
+    id
+}
+
+/// Sends `id` again, which must be in doubt, and waits until `attempts` more have been made.
+async fn retried(house: &House, id: &str, body: Value, attempts: usize) -> Value {
+    let before = house.job(id).await["attempts"].as_array().unwrap().len();
+    let (status, job) = acted(house, id, "retry", body).await;
+    assert_eq!(status, 202, "{job:#}");
+    house
+        .until(&path(id), |job| {
+            job["state"] != "sending"
+                && job["attempts"].as_array().unwrap().len() >= before + attempts
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_part_in_doubt_that_is_sent_again_and_does_not_go_is_in_doubt_again() {
+    let limited = json!([{"call": BATCH, "do": "429", "reset_s": 600}]);
+    for end in ["expiry", "cancel", "recall", "refusal", "crash"] {
+        let mut house = House::new().await;
+        let id = batch_of(&house, ["done", "in_doubt", "done"]).await;
+        match end {
+            "refusal" => {
+                let refused = json!([{"call": BATCH, "do": "code", "code": 11101, "count": 1}]);
+                house.faults(refused).await;
+                retried(&house, &id, Value::Null, 1).await;
+            }
+            "crash" => {
+                let slow = json!([{"call": BATCH, "do": "delay", "when": "before", "ms": 600_000}]);
+                house.faults(slow).await;
+                acted(&house, &id, "retry", Value::Null).await;
+                house
+                    .until(&path(&id), |job| parts(job)[1] == "sending")
+                    .await;
+                house.kill();
+                house.start();
+            }
+            _ => {
+                house.faults(limited.clone()).await;
+                retried(&house, &id, json!({"expires_in": "5m"}), 1).await;
+                if end == "expiry" {
+                    // The doubt is on the row, not in memory.
+                    house.restart();
+                    house.advance(5 * MINUTE + SECOND).await;
+                } else {
+                    let (status, _) = acted(&house, &id, end, Value::Null).await;
+                    assert!(status < 300, "{end}: {status}");
+                }
+            }
+        }
+        let job = house.settled(&id).await;
+        assert_eq!(job["state"], "in_doubt", "{end}: {job:#}");
+        assert_eq!(parts(&job), ["done", "in_doubt", "done"], "{end}");
+        assert_eq!(house.effects("batch").await.len(), 3, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn refused_content_says_nothing_of_parts_that_may_have_been_sent() {
+    let house = House::new().await;
+    let id = batch_of(&house, ["failed", "done", "in_doubt"]).await;
+    house
+        .faults(json!([{"call": BATCH, "do": "code", "code": 230_100, "count": 1}]))
+        .await;
+    acted(&house, &id, "retry", Value::Null).await;
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "in_doubt", "{job:#}");
+    assert_eq!(parts(&job), ["failed", "done", "in_doubt"], "{job:#}");
+    assert_eq!(house.effects("batch").await.len(), 2);
+    // Sent once more, and done: nothing is left of the doubt.
+    acted(&house, &id, "retry", Value::Null).await;
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    assert_eq!(parts(&job), ["done", "done", "done"]);
+}
+
+#[tokio::test]
+async fn a_job_in_doubt_that_is_sent_again_and_does_not_go_is_in_doubt_again() {
+    for kind in ["send", "urgent_app", "urgent_phone"] {
+        for end in ["expiry", "cancel", "refusal"] {
+            let mut house = House::new().await;
+            let about = sent(&house).await;
+            let (call, id) = match kind {
+                "send" => (SEND.to_owned(), doubtful(&house, json!({})).await),
+                _ => {
+                    let call = format!("PATCH /open-apis/im/v1/messages/:message_id/{kind}");
+                    let lost = json!([{"call": call, "do": "drop", "when": "after", "count": 1}]);
+                    house.faults(lost).await;
+                    let args = json!({"message": about, "users": [DEFAULT_USER]});
+                    let id = post(&house, json!({"kind": kind, "args": args})).await;
+                    (call, id)
+                }
+            };
+            let job = house.settled(&id).await;
+            assert_eq!(job["state"], "in_doubt", "{job:#}");
+            if end == "refusal" {
+                let refused = json!([{"call": call, "do": "code", "code": 230_013, "count": 1}]);
+                house.faults(refused).await;
+                retried(&house, &id, Value::Null, 1).await;
+            } else {
+                let limited = json!([{"call": call, "do": "429", "reset_s": 600}]);
+                house.faults(limited).await;
+                retried(&house, &id, json!({"expires_in": "5m"}), 1).await;
+                if end == "expiry" {
+                    house.restart();
+                    house.advance(5 * MINUTE + SECOND).await;
+                } else {
+                    let (status, _) = acted(&house, &id, end, Value::Null).await;
+                    assert_eq!(status, 200);
+                }
+            }
+            let job = house.settled(&id).await;
+            assert_eq!(job["state"], "in_doubt", "{kind} {end}: {job:#}");
+            let of_kind = if kind == "send" { "message" } else { kind };
+            let seen = house.effects(of_kind).await.len();
+            assert_eq!(seen, if kind == "send" { 2 } else { 1 }, "{kind} {end}");
+        }
+    }
+}

@@ -164,3 +164,107 @@ async fn a_job_in_doubt_that_is_sent_again_and_does_not_go_is_in_doubt_again() {
         }
     }
 }
+
+/// The ids of the batches that were seen, in order.
+async fn batches(house: &House) -> Vec<Value> {
+    let seen = house.effects("batch").await;
+    seen.iter()
+        .map(|effect| effect["batch_message_id"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn of_a_batch_each_part_in_doubt_is_shown_and_settled_by_itself() {
+    let house = House::new().await;
+    let id = batch_of(&house, ["in_doubt", "done", "in_doubt"]).await;
+    let job = house.job(&id).await;
+    let told: Vec<(&Value, &Value)> = job["doubt"]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| (&part["part"], &part["count"]))
+        .collect();
+    assert_eq!(
+        told,
+        [(&json!(0), &json!(200)), (&json!(2), &json!(50))],
+        "{job:#}"
+    );
+    assert_eq!(job["doubt"]["parts"][1]["at"], job["attempts"][2]["at"]);
+    let seen = batches(&house).await;
+
+    // An id is that of one part: which one must be said, and it must be in doubt, and nobody else's.
+    for (word, says) in [
+        (json!({"state": "done", "message_id": seen[2]}), "[0, 2]"),
+        (json!({"state": "done", "part": 1}), "[0, 2]"),
+        (json!({"state": "done", "part": 7}), "[0, 2]"),
+        (
+            json!({"state": "done", "part": 0, "message_id": seen[1]}),
+            "was made by",
+        ),
+    ] {
+        let (status, told) = acted(&house, &id, "settle", word).await;
+        assert_eq!(status, 409, "{told:#}");
+        assert!(told["detail"].as_str().unwrap().contains(says), "{told:#}");
+    }
+    let word = json!({"state": "done", "message_id": seen[2], "part": 2});
+    let (status, job) = acted(&house, &id, "settle", word).await;
+    assert_eq!(
+        (status, &job["state"]),
+        (200, &json!("in_doubt")),
+        "{job:#}"
+    );
+    assert_eq!(parts(&job), ["in_doubt", "done", "done"]);
+    assert_eq!(job["receipt"]["parts"][2]["batch_message_id"], seen[2]);
+    let counts = house.request("GET", "/v1/status", None).await.1;
+    assert_eq!(counts["apps"][0]["jobs"]["in_doubt"], 1, "{counts:#}");
+
+    let words = ["jobs", "settle", &id, "--failed", "--part", "0"];
+    let said = house.binary().args(words).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let job = house.job(&id).await;
+    assert_eq!(job["state"], "failed", "{job:#}");
+    assert_eq!(parts(&job), ["failed", "done", "done"]);
+    let what: Vec<&Value> = (job["actions"].as_array().unwrap().iter())
+        .map(|action| &action["what"])
+        .collect();
+    assert_eq!(what, ["settle done part 2", "settle failed part 0"]);
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_the_jobs_is_refused_and_nothing_is_settled() {
+    let house = House::new().await;
+    let taken = sent(&house).await;
+    let message = doubtful(&house, json!({})).await;
+    let batch = batch_of(&house, ["done", "in_doubt", "done"]).await;
+    let call = "PATCH /open-apis/im/v1/messages/:message_id/urgent_app";
+    let lost = json!([{"call": call, "do": "drop", "when": "after", "count": 1}]);
+    house.faults(lost).await;
+    let buzz = json!({"message": taken, "users": [DEFAULT_USER]});
+    let buzz = post(&house, json!({"kind": "urgent_app", "args": buzz})).await;
+    house.settled(&buzz).await;
+    for (job, id, expected) in [
+        (&message, "bm-1", 422),
+        (&message, "om_", 422),
+        (&message, "om_1 ", 422),
+        (&message, "oc_1", 422),
+        (&message, &*taken, 409),
+        (&batch, "om_1", 422),
+        (&buzz, "om_1", 422),
+    ] {
+        let word = json!({"state": "done", "message_id": id});
+        let (status, told) = acted(&house, job, "settle", word).await;
+        assert_eq!(status, expected, "{id}: {told:#}");
+        if expected == 422 {
+            assert_eq!(told["errors"][0]["pointer"], "/message_id", "{told:#}");
+        }
+        assert_eq!(house.job(job).await["state"], "in_doubt");
+    }
+    let (status, _) = acted(
+        &house,
+        &message,
+        "settle",
+        json!({"state": "done", "part": 0}),
+    )
+    .await;
+    assert_eq!(status, 409);
+}

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use feishu_im::{Api, Class, Client, Exchange, Fault as Failure, NotSentKind, Verdict, classify};
+use feishu_im::{
+    Api, Class, Client, Exchange, Fault as Failure, NotSentKind, PauseScope, Verdict, classify,
+};
 
 use crate::clock::{Clock, Now};
 use crate::dispatch::breaker::BreakerEvent;
+use crate::dispatch::doubt as look;
 use crate::dispatch::follow;
 use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
 use crate::dispatch::perform;
 use crate::job::{Attempt, Fault, Kind, Marked, Moment, Outcome, Spent};
 use crate::store::{End, Finish, Store, UnknownMove};
+
+/// How long a look waits when the store cannot say what it is about, milliseconds.
+const STORE_BUSY_MS: i64 = 5_000;
 
 /// What an attempt came to: what is recorded, and what is told to everything around it.
 #[derive(Debug)]
@@ -34,6 +40,9 @@ pub(super) struct Means {
 /// Makes the attempt. The mark is committed; this is the only place from which a write leaves.
 pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
     let before = means.clock.now();
+    if marked.head.kind == Kind::History {
+        return look_into_history(means, marked, &before).await;
+    }
     let subject = subject(marked, &before, means.timeout_ms, None);
     // A mark that was long on its way, or a clock that moved: the window is looked at right here.
     if !marked.head.verify && !judge::may_write(&subject) {
@@ -52,6 +61,71 @@ pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
         means.timeout_ms,
         means.clock.steady_ms(),
     )
+}
+
+/// One page of the chat's history, for a job that is in doubt.
+async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ended {
+    let known = follow::learned(marked);
+    let step = match means.store.case(marked.head.seq).await {
+        Ok(case) => look::step(marked, case),
+        Err(_) => {
+            return not_looked(
+                marked,
+                before,
+                End::Again {
+                    run_ms: before.wall_ms + STORE_BUSY_MS,
+                },
+                None,
+            );
+        }
+    };
+    let step = match step {
+        Ok(step) => step,
+        Err(over) => {
+            let (end, known) = look::over(&over, &known);
+            return not_looked(marked, before, end, Some(known));
+        }
+    };
+    let exchange = means.client.call(&step.request()).await;
+    let after = means.clock.now();
+    let steady_ms = means.clock.steady_ms();
+    let mut ended = judged(
+        marked,
+        &exchange,
+        before,
+        &after,
+        means.timeout_ms,
+        steady_ms,
+    );
+    let reply = exchange.answer.as_ref().ok();
+    let app_id = means.client.app_id();
+    step.keep(reply, app_id, &known, &mut ended.finish, after.wall_ms);
+    ended
+}
+
+/// A look for which nothing was asked.
+fn not_looked(marked: &Marked, now: &Now, end: End, known: Option<String>) -> Ended {
+    let judgement = Judgement {
+        outcome: Outcome::NotSent,
+        next: Next::Done,
+        pause: None,
+        bucket: None,
+        breaker: BreakerEvent::None,
+    };
+    let record = record(marked, now, now, Outcome::NotSent, None);
+    let mut ended = ended(
+        marked,
+        judgement,
+        record,
+        Fault::default(),
+        now,
+        None,
+        String::new(),
+    );
+    ended.finish.end = end;
+    ended.finish.progress = known;
+    ended.refund = true;
+    ended
 }
 
 /// An earlier process left this mark: nobody knows what became of its attempt.
@@ -187,6 +261,11 @@ fn judged(
         // Code 0 without the id that it makes: it may have happened, and under which id nobody knows.
         verdict.class = Class::Ambiguous;
     }
+    if verdict.pause == Some(PauseScope::AppApi) && only_looks(marked) && !verdict.token {
+        // What only looks for what became of another call is a help: the app may well be allowed all
+        // else, so nothing is stopped and nobody is alarmed. The look says that it was refused.
+        verdict.pause = None;
+    }
     let verified = reply
         .filter(|_| marked.head.verify)
         .and_then(|reply| perform::verified(marked.head.api(), reply));
@@ -213,6 +292,10 @@ fn judged(
         follow::reads(marked, reply, &mut ended.finish, after.wall_ms);
     }
     ended
+}
+
+fn only_looks(marked: &Marked) -> bool {
+    marked.head.verify || marked.head.kind == Kind::History
 }
 
 /// Nothing was tried on the way to Feishu, so nothing is known of it.

@@ -91,7 +91,8 @@ impl Plan {
     }
 }
 
-fn learned(marked: &Marked) -> Value {
+/// What earlier attempts of a follow-up learned.
+pub(super) fn learned(marked: &Marked) -> Value {
     let progress = marked.progress.as_deref();
     progress
         .and_then(|text| serde_json::from_str(text).ok())

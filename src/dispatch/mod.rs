@@ -8,6 +8,7 @@ mod attempt;
 mod breaker;
 mod core;
 mod delay;
+mod doubt;
 mod follow;
 mod held;
 mod judge;

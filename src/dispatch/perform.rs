@@ -37,24 +37,19 @@ struct Words {
 
 impl Words {
     fn of(marked: &Marked) -> Result<Words, Misfit> {
+        let part = marked.part.as_ref().map(|part| &*part.args);
+        Words::read(&marked.args, marked.resolved.as_deref(), part)
+    }
+
+    fn read(args: &str, resolved: Option<&str>, part: Option<&str>) -> Result<Words, Misfit> {
         let object = |text: &str| {
             serde_json::from_str::<Map<String, Value>>(text)
                 .map_err(|error| Misfit(error.to_string()))
         };
         Ok(Words {
-            args: object(&marked.args)?,
-            resolved: marked
-                .resolved
-                .as_deref()
-                .map(object)
-                .transpose()?
-                .unwrap_or_default(),
-            part: marked
-                .part
-                .as_ref()
-                .map(|part| object(&part.args))
-                .transpose()?
-                .unwrap_or_default(),
+            args: object(args)?,
+            resolved: resolved.map(object).transpose()?.unwrap_or_default(),
+            part: part.map(object).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -158,6 +153,8 @@ pub(super) fn request(
             batch_message_id: followed(marked)?,
         }
         .request(),
+        // What a look asks follows from the job that it is about (`doubt`), not from its own row.
+        (Kind::History, _) => return Err(Misfit(String::from("a look has no content"))),
         (Kind::UploadImage, _) => {
             let image_type = if words.text("image_type")? == "avatar" {
                 ImageType::Avatar
@@ -178,6 +175,16 @@ pub(super) fn request(
 fn followed(marked: &Marked) -> Result<&str, Misfit> {
     let followed = marked.head.message.as_deref();
     followed.ok_or_else(|| Misfit(String::from("it does not say which message it follows")))
+}
+
+/// Type and content of a message as they are sent.
+///
+/// # Errors
+/// As `request`.
+pub(super) fn sent_content(args: &str, resolved: Option<&str>) -> Result<(String, String), Misfit> {
+    let words = Words::read(args, resolved, None)?;
+    let content = Content::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    Ok((content.msg_type, content.content))
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {

@@ -22,7 +22,7 @@ use crate::http::query::Words;
 use crate::http::schema::{Nothing, Retry, Settle};
 use crate::http::submit::unreadable;
 use crate::http::{Relay, body, json as reading};
-use crate::job::{Flaw, Job, JobId, Kind, PartRecord, State as JobState};
+use crate::job::{Flaw, Job, JobId, Kind, Makes, PartRecord, State as JobState};
 use crate::store::{Act, ActError, Acted, Name};
 
 /// The largest body of an action.
@@ -52,12 +52,12 @@ struct Progress {
     counts: Map<String, Value>,
 }
 
-/// `GET /v1/jobs/{id}[?wait=&wait_for=]`
+/// `GET /v1/jobs/{id}[?wait=&wait_for=&fresh=]`. `fresh`: of a message in doubt, the chat is looked at first.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
     summary = "One job",
-    params(Id, Waiting),
+    params(Id, Waiting, Fresh),
     responses((status = 200, description = "The job.", body = Job), Asking, OfJob),
 )]
 pub(super) async fn one(
@@ -68,12 +68,16 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let mut words = Words::of(&uri)?;
     let wait = words.wait(0);
+    let fresh = words.fresh();
     words.finish()?;
     let job = relay.job(&caller, &id).await?;
-    if wait.ms == 0 {
+    if wait.ms == 0 && !fresh {
         return Ok(Json(job).into_response());
     }
     relay.wait(&[job.id], wait).await?;
+    if fresh {
+        relay.look(job.id).await?;
+    }
     let job = relay.job_named(&Name::Job(job.id)).await?;
     Ok(Json(job).into_response())
 }
@@ -229,7 +233,7 @@ pub(super) async fn retry(
     relay.act(&caller, &id, retry_act(&fields)?).await
 }
 
-/// `POST /v1/jobs/{id}/settle {"state", "message_id"?}`
+/// `POST /v1/jobs/{id}/settle {"state", "message_id"?, "part"?}`
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/settle",
@@ -250,8 +254,10 @@ pub(super) async fn settle(
 ) -> Result<Response, Problem> {
     caller.need(Scope::Operate)?;
     Words::of(request.uri())?.finish()?;
-    let fields = read_fields(&relay, request, &["state", "message_id"]).await?;
-    relay.act(&caller, &id, settle_act(&fields)?).await
+    let fields = read_fields(&relay, request, &["state", "message_id", "part"]).await?;
+    let act = settle_act(&fields)?;
+    fits(relay.job(&caller, &id).await?.kind, &act)?;
+    relay.act(&caller, &id, act).await
 }
 
 /// A producer may take back what is its own; which that is, is looked at with the job.
@@ -272,6 +278,23 @@ impl Relay {
         let job = self.state.store.job(&name).await?;
         job.filter(|job| caller.sees(&job.app))
             .ok_or_else(|| self.nobody(&name))
+    }
+
+    /// Looks for the message of a job in doubt, and waits a little for what comes of it.
+    async fn look(&self, id: JobId) -> Result<(), Problem> {
+        let mut watch = self.state.store.watch(id);
+        if !self.state.store.ask_doubt(id).await? {
+            return Ok(());
+        }
+        let deadline = tokio::time::Instant::now() + FRESH;
+        while self.state.store.asks_doubt(id).await? {
+            tokio::select! {
+                () = watch.changed() => {}
+                () = tokio::time::sleep_until(deadline) => break,
+                () = self.stop.cancelled() => break,
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn job_named(&self, name: &Name) -> Result<Job, Problem> {
@@ -393,11 +416,44 @@ fn settle_act(fields: &Map<String, Value>) -> Result<Act, Problem> {
     if message_id.is_some() && state == JobState::Failed {
         return Err(flawed("/message_id", "is only known of what is done"));
     }
-    Ok(Act::Settle { state, message_id })
+    let part = match fields.get("part") {
+        None | Some(Value::Null) => None,
+        Some(part) => Some(
+            part.as_i64()
+                .filter(|part| *part >= 0)
+                .ok_or_else(|| flawed("/part", "must be the number of a part, from 0"))?,
+        ),
+    };
+    Ok(Act::Settle {
+        state,
+        message_id,
+        part,
+    })
 }
 
+/// An id is opaque behind its prefix, but nobody pastes a blank into it on purpose.
 fn is_feishu_id(id: &str) -> bool {
-    matches!(id.parse(), Ok(Name::Message(_) | Name::Batch(_)))
+    let named = matches!(id.parse(), Ok(Name::Message(_) | Name::Batch(_)));
+    named && id.len() > 3 && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Is what the person names something that a job of this kind makes?
+fn fits(kind: Kind, act: &Act) -> Result<(), Problem> {
+    let Act::Settle { message_id, .. } = act else {
+        return Ok(());
+    };
+    let made = kind.makes();
+    let wanted = match (message_id.as_deref(), made) {
+        (None, _) => return Ok(()),
+        (Some(id), Makes::Message) if id.starts_with("om_") => return Ok(()),
+        (Some(id), Makes::Batch) if id.starts_with("bm-") => return Ok(()),
+        (Some(_), Makes::Message) => "must be the id of a message: om_…",
+        (Some(_), Makes::Batch) => "must be the id of a batch: bm-…",
+        (Some(_), Makes::Nothing | Makes::Image) => {
+            "is of what this kind does not make: leave it out"
+        }
+    };
+    Err(flawed("/message_id", wanted))
 }
 
 #[cfg(test)]
@@ -436,12 +492,13 @@ mod tests {
 
     #[test]
     fn a_person_settles_as_done_or_failed() {
-        let known = ["state", "message_id"];
+        let known = ["state", "message_id", "part"];
         let settle = |body| act(body, &known, settle_act);
         let done = |message_id: Option<&str>| {
             Some(Act::Settle {
                 state: JobState::Done,
                 message_id: message_id.map(str::to_owned),
+                part: None,
             })
         };
         assert_eq!(settle("{\"state\": \"done\"}"), done(None));
@@ -454,6 +511,10 @@ mod tests {
             "{\"state\": \"failed\", \"message_id\": \"om_1\"}",
             "{\"state\": \"done\", \"message_id\": \"\"}",
             "{\"state\": \"done\", \"message_id\": \"job_1\"}",
+            "{\"state\": \"done\", \"message_id\": \"om_\"}",
+            "{\"state\": \"done\", \"message_id\": \"om_1 \"}",
+            "{\"state\": \"done\", \"part\": -1}",
+            "{\"state\": \"done\", \"part\": \"0\"}",
             "{\"state\": \"done\", \"state\": \"failed\"}",
         ] {
             assert_eq!(settle(bad), None, "{bad}");

@@ -73,7 +73,8 @@ pub(super) fn components() -> Map<String, Value> {
     all.insert("Retry".into(), closed(json!({"expires_in": duration})));
     let settle = json!({
         "state": {"type": "string", "enum": ["done", "failed"]},
-        "message_id": id("Feishu's id of what was done, when it is known.", "^(om_|bm-).{1,100}$"),
+        "message_id": id("Feishu's id of what was done, when it is known: `om_…` of a message, `bm-…` of a batch.", "^(om_|bm-)[!-~]{1,197}$"),
+        "part": {"type": "integer", "minimum": 0, "description": "Of a batch: this part only, counted from 0; else every one in doubt."},
     });
     all.insert("Settle".into(), closed_needing(settle, &["state"]));
     let mut reach = json!({
@@ -243,7 +244,8 @@ fn args(kind: Kind) -> Value {
         | Kind::BatchRecall
         | Kind::BatchProgress
         | Kind::ReadUsers
-        | Kind::BatchReadUser => Map::new(),
+        | Kind::BatchReadUser
+        | Kind::History => Map::new(),
     };
     properties.extend(target(kind.needs()));
     match kind {
@@ -262,6 +264,7 @@ fn args(kind: Kind) -> Value {
             "Acts on `message`; in `then`, on the parent's.",
         Kind::BatchRecall | Kind::BatchProgress | Kind::BatchReadUser =>
             "Acts on `batch`; in `then`, on the parent's.",
+        Kind::History => "Looks for a message.",
     });
     object
 }

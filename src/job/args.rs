@@ -86,7 +86,7 @@ pub(super) fn read(
             reader.done(Vec::new(), None, None)
         }
         Kind::UploadImage => reader.upload_image(),
-        Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser => {
+        Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => {
             reader.fields.flaw("", "the relay makes these jobs itself");
             reader.done(Vec::new(), None, None)
         }
@@ -444,7 +444,8 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
         | Kind::BatchRecall
         | Kind::BatchProgress
         | Kind::ReadUsers
-        | Kind::BatchReadUser => {}
+        | Kind::BatchReadUser
+        | Kind::History => {}
     }
     if matches!(kind, Kind::Send | Kind::BatchSend) {
         reader.content(|_| None);

@@ -31,6 +31,8 @@ pub enum Kind {
     ReadUsers,
     /// The relay's own: asks how many read a batch.
     BatchReadUser,
+    /// The relay's own: looks in a chat's history for a message that may have been sent.
+    History,
 }
 
 /// What another job, or the producer, must name for a job of this kind.
@@ -98,7 +100,7 @@ const fn row(
 }
 
 /// In the order of the enum, so that a kind finds its row by its number.
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     row(
         Kind::Send,
         "send",
@@ -208,6 +210,17 @@ const TABLE: [Row; 13] = [
             "batch_read_user",
             Api::BatchReadUser,
             Needs::Batch,
+            Makes::Nothing,
+            LaneRule::Alone,
+        )
+    },
+    Row {
+        public: false,
+        ..row(
+            Kind::History,
+            "history",
+            Api::ListMessages,
+            Needs::Nothing,
             Makes::Nothing,
             LaneRule::Alone,
         )

@@ -4,6 +4,7 @@
 //! Not here: how a job is kept (`store`), when it runs (`dispatch`), how it looks on the wire (`http`).
 
 mod args;
+mod doubt;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod id;
@@ -20,6 +21,7 @@ mod state;
 mod submit;
 
 pub use args::{BatchLists, Upload};
+pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
 pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]

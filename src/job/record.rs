@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
-use crate::job::{JobId, Kind, Outcome, Priority, ReadsRecord, State, WaitingFor};
+use crate::job::{DoubtRecord, JobId, Kind, Outcome, Priority, ReadsRecord, State, WaitingFor};
 
 /// A Unix time in milliseconds that leaves as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,6 +174,8 @@ pub struct Job {
     pub parts: Vec<PartRecord>,
     /// Why it is not done.
     pub error: Option<Fault>,
+    /// What is known of it while it is in doubt.
+    pub doubt: Option<DoubtRecord>,
     /// The job that it hangs on.
     pub parent: Option<JobId>,
     /// The jobs that hang on it.
@@ -236,6 +238,9 @@ struct Told<'a> {
     receipt: Option<Receipt<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Fault>,
+    /// What is known of it, for whoever settles it; while it is in doubt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<&'a DoubtRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<JobId>,
     children: &'a [JobId],
@@ -317,6 +322,7 @@ impl Job {
                 false => Some(Receipt::Batch(self.batch_receipt())),
             },
             error: self.error.as_ref(),
+            doubt: self.doubt.as_ref(),
             parent: self.parent,
             children: &self.children,
             track: raw(self.track.as_deref()),

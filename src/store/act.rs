@@ -53,10 +53,18 @@ pub(super) async fn apply(
             retry(tx, &subject, *expires_in_ms).await?,
         ),
         Act::Recall => (String::from("recall"), recall(tx, &subject).await?),
-        Act::Settle { state, message_id } => (
-            format!("settle {}", state.name()),
-            settle(tx, &subject, *state, message_id.as_deref()).await?,
-        ),
+        Act::Settle {
+            state,
+            message_id,
+            part,
+        } => {
+            let what = match part {
+                Some(part) => format!("settle {} part {part}", state.name()),
+                None => format!("settle {}", state.name()),
+            };
+            let id = message_id.as_deref();
+            (what, settle(tx, &subject, *state, id, *part).await?)
+        }
     };
     if result.is_ok() {
         note(tx, subject.seq, by, &what).await?;
@@ -389,6 +397,7 @@ async fn settle(
     subject: &Subject,
     state: State,
     message_id: Option<&str>,
+    part: Option<i64>,
 ) -> Result<Result2, sqlx::Error> {
     if subject.state != State::InDoubt {
         return Ok(forbidden(format!(
@@ -396,19 +405,33 @@ async fn settle(
             subject.state.name()
         )));
     }
+    if let Some(id) = message_id
+        && let Some(other) = made_by(tx, id).await?
+    {
+        return Ok(forbidden(format!("{id} was made by {other}")));
+    }
     let fault = (state == State::Failed).then(|| Fault {
         class: "settled".into(),
         msg: "a person settled it as failed".into(),
         ..Fault::default()
     });
     if subject.parts {
-        settle_parts(tx, subject, state, message_id).await?;
+        let parts = match parts_meant(tx, subject.seq, part, message_id.is_some()).await? {
+            Ok(parts) => parts,
+            Err(why) => return Ok(forbidden(why)),
+        };
+        settle_parts(tx, subject, state, message_id, &parts).await?;
         // Parts that were never sent, or refused, stay as they are and say what the whole is.
         let whole = finish::parts_end(tx, subject.seq).await?;
-        end(tx, subject, whole.state, whole.fault.as_ref()).await?;
+        if whole.state != State::InDoubt {
+            end(tx, subject, whole.state, whole.fault.as_ref()).await?;
+        }
         reads::track_seq(tx, subject.seq).await?;
         recall_late(tx, subject.seq).await?;
         return Ok(Ok(Acted::Now));
+    }
+    if part.is_some() {
+        return Ok(forbidden("it has no parts"));
     }
     if let Some(id) = message_id {
         let receipt = json!({"message_id": id}).to_string();
@@ -429,27 +452,64 @@ async fn settle(
     Ok(Ok(Acted::Now))
 }
 
+/// The job that made this message or batch, as far as it is kept.
+async fn made_by(tx: &mut Tx<'_>, id: &str) -> Result<Option<JobId>, sqlx::Error> {
+    let made: Option<Vec<u8>> = sqlx::query_scalar(
+        "select id from job where message_id = ?1 and own = 0
+          union all select job.id from part join job on job.seq = part.job where batch_message_id = ?1
+          limit 1",
+    )
+    .bind(id)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    Ok(made.and_then(|id| id.try_into().ok()).map(JobId))
+}
+
+/// The parts that a person's word is about: those in doubt, or the one that is named. An id is that of
+/// one part only.
+async fn parts_meant(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    part: Option<i64>,
+    has_id: bool,
+) -> Result<Result<Vec<i64>, String>, sqlx::Error> {
+    let doubtful: Vec<i64> =
+        sqlx::query_scalar("select n from part where job = ?1 and state = 'in_doubt' order by n")
+            .bind(seq)
+            .fetch_all(&mut *tx.conn)
+            .await?;
+    Ok(match part {
+        Some(part) if doubtful.contains(&part) => Ok(vec![part]),
+        Some(part) => Err(format!(
+            "its part {part} is not in doubt; in doubt: {doubtful:?}"
+        )),
+        None if has_id && doubtful.len() > 1 => Err(format!(
+            "several of its parts are in doubt: {doubtful:?}; say which \"part\" has this id"
+        )),
+        None => Ok(doubtful),
+    })
+}
+
 async fn settle_parts(
     tx: &mut Tx<'_>,
     subject: &Subject,
     state: State,
     id: Option<&str>,
+    parts: &[i64],
 ) -> Result<(), sqlx::Error> {
     let error: Option<String> = (state == State::Failed)
         .then(|| json!({"class": "settled", "msg": "a person settled it as failed"}).to_string());
-    sqlx::query("update part set state = ?2, error = ?3 where job = ?1 and state = 'in_doubt'")
-        .bind(subject.seq)
-        .bind(state.name())
-        .bind(error)
-        .execute(&mut *tx.conn)
-        .await?;
-    if let Some(id) = id {
-        sqlx::query("update part set batch_message_id = ?2 where job = ?1 and n = (select min(n) from part where job = ?1 and state = 'done' and batch_message_id is null)")
-            .bind(subject.seq)
-            .bind(id)
-            .execute(&mut *tx.conn)
-            .await?;
-    }
+    sqlx::query(
+        "update part set state = ?2, error = ?3, batch_message_id = coalesce(batch_message_id, ?4)
+          where job = ?1 and state = 'in_doubt' and n in (select value from json_each(?5))",
+    )
+    .bind(subject.seq)
+    .bind(state.name())
+    .bind(error)
+    .bind(id)
+    .bind(json!(parts).to_string())
+    .execute(&mut *tx.conn)
+    .await?;
     Ok(())
 }
 

@@ -66,6 +66,8 @@ pub enum Act {
         state: State,
         /// The id, when the person knows it.
         message_id: Option<String>,
+        /// Which part of a batch, from 0; `None`: every one that is in doubt.
+        part: Option<i64>,
     },
 }
 

@@ -15,7 +15,7 @@ use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Reader, Spent, State
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
-use crate::store::{act, day, reads};
+use crate::store::{act, day, doubt, reads};
 
 /// Attempts that stay on a job: the first ones, then the newest.
 const ATTEMPTS_KEPT: i64 = 40;
@@ -348,12 +348,15 @@ fn due_ms(row: &SqliteRow) -> i64 {
     run_ms.min(first_ms.unwrap_or(run_ms)).max(created_ms)
 }
 
-/// Tells those who hang on a job that it ended; also after a cancel, an expiry or a person's word.
+/// Tells those who hang on a job that it ended, and looks for what is in doubt; also after a cancel, an expiry or a person's word.
 pub(super) async fn settled(
     tx: &mut Tx<'_>,
     row: &SqliteRow,
     state: State,
 ) -> Result<(), sqlx::Error> {
+    if state == State::InDoubt {
+        doubt::begin(tx, row).await?;
+    }
     if row.get::<i64, _>("dependents") == 0 {
         return Ok(());
     }

@@ -126,6 +126,7 @@ fn job(tx: &Tx<'_>, row: &NewRow, waiting_for: Option<WaitingFor>) -> Option<Job
         actions: Vec::new(),
         receipt: None,
         parts: Vec::new(),
+        doubt: None,
         error: None,
         parent: None,
         children: Vec::new(),

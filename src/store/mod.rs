@@ -12,6 +12,7 @@ mod backup;
 mod damage;
 mod day;
 mod dependents;
+mod doubt;
 mod events;
 mod face;
 mod files;
@@ -44,6 +45,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::backup::{Backup, Copied, CopyError, back_up};
+pub use self::doubt::Case;
 pub use self::events::{Event, Events, Gap, Heard, News};
 pub use self::face::*;
 pub use self::finish::{End, Finish, UnknownMove};
@@ -399,6 +401,30 @@ impl Store {
         reads::asking(self, id, since_ms)
             .await
             .map_err(self.failed())
+    }
+
+    /// Looks now for the message of a job in doubt; false: there is nothing that could be looked for.
+    ///
+    /// # Errors
+    /// Nothing changed; ask again.
+    pub async fn ask_doubt(&self, id: JobId) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::AskDoubt(id, reply)).await
+    }
+
+    /// Is a message being looked for, or about to be?
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn asks_doubt(&self, id: JobId) -> Result<bool, StoreError> {
+        doubt::asks(self, id).await.map_err(self.failed())
+    }
+
+    /// What the look with that number is about.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn case(&self, look: i64) -> Result<Case, StoreError> {
+        doubt::case(self, look).await.map_err(self.failed())
     }
 
     /// Who read the messages of the jobs that a filter names. `filter.limit` is not bounded by a page.

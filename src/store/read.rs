@@ -12,7 +12,7 @@ use crate::job::{
     WaitingFor,
 };
 use crate::store::insert::ALONE;
-use crate::store::{Filter, Name, Page, Store, find, pause, reads};
+use crate::store::{Filter, Name, Page, Store, doubt, find, pause, reads};
 
 /// Rows read at once: one holds some kilobytes while it is read, whatever is in it.
 const ROWS_AT_ONCE: usize = 64;
@@ -119,6 +119,8 @@ async fn full(
     } else {
         Vec::new()
     };
+    let attempts = attempts(row.get("attempts"));
+    let doubt = doubt::of(&mut *conn, row, &attempts, &parts).await?;
     let waiting_for = if state == State::Queued {
         Some(waiting_for(store, &mut *conn, row, kind).await?)
     } else {
@@ -151,7 +153,7 @@ async fn full(
         run_ms: row.get("run_ms"),
         expires_ms: row.get("expires_ms"),
         finished_ms: row.get("finished_ms"),
-        attempts: attempts(row.get("attempts")),
+        attempts,
         actions: actions(row.get("actions")),
         receipt: row.get("receipt"),
         progress: if kind == Kind::BatchSend {
@@ -168,6 +170,7 @@ async fn full(
             recall(&mut *conn, row, &parts).await?
         },
         parts,
+        doubt,
         error: row
             .get::<Option<&str>, _>("error")
             .and_then(|text| serde_json::from_str::<Fault>(text).ok()),
@@ -389,7 +392,7 @@ async fn waiting_for(
     })
 }
 
-fn attempts(text: &str) -> Vec<Attempt> {
+pub(super) fn attempts(text: &str) -> Vec<Attempt> {
     let list: Vec<Value> = parse(text);
     list.iter()
         .filter_map(|one| {
@@ -406,7 +409,7 @@ fn attempts(text: &str) -> Vec<Attempt> {
         .collect()
 }
 
-fn actions(text: &str) -> Vec<Action> {
+pub(super) fn actions(text: &str) -> Vec<Action> {
     let list: Vec<Value> = parse(text);
     list.iter()
         .filter_map(|one| {

@@ -66,7 +66,7 @@ fn fate(kind: Kind) -> Fate {
         Kind::Recall | Kind::BatchRecall | Kind::UploadImage => Fate::Again,
         Kind::Pin | Kind::Unpin => Fate::State,
         Kind::BatchSend | Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => Fate::Doubt,
-        Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser => Fate::Read,
+        Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => Fate::Read,
     }
 }
 

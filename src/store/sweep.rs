@@ -202,7 +202,8 @@ async fn release_upload(tx: &mut Tx<'_>, args: Option<&str>) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Settled rows go when they are kept long enough and nothing that is open hangs on them.
+/// Settled rows go when they are kept long enough and nothing that is open hangs on them. What the relay
+/// learned of a job that is open is kept with it.
 async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let until = tx.now.wall_ms.saturating_sub(tx.options.retention_ms);
     let rows = sqlx::query(
@@ -211,6 +212,7 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
             and not exists (select 1 from dependency join job child on child.seq = dependency.child
                              where dependency.parent = job.seq and child.finished_ms is null)
             and not exists (select 1 from job child where child.parent = job.seq and child.finished_ms is null)
+            and not (own = 1 and exists (select 1 from job made where made.seq = job.parent and made.finished_ms is null))
           order by finished_ms limit ?2",
     )
     .bind(until)

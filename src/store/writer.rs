@@ -26,7 +26,7 @@ use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
-    accept, act, alive, finish, mark, pause, reads, sweep, upload,
+    accept, act, alive, doubt, finish, mark, pause, reads, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -53,6 +53,7 @@ pub(super) enum Request {
     Act(JobId, Act, String, oneshot::Sender<Result<Acted, ActError>>),
     AskProgress(JobId, Reply<bool>),
     AskReads(Vec<JobId>, Reply<()>),
+    AskDoubt(JobId, Reply<bool>),
     Sweep(Reply<bool>),
     Pauses(Vec<Pause>, Reply<()>),
     Steer(Steer, String, oneshot::Sender<Result<(), PauseError>>),
@@ -70,6 +71,7 @@ impl std::fmt::Debug for Request {
             Request::Act(..) => "Act",
             Request::AskProgress(..) => "AskProgress",
             Request::AskReads(..) => "AskReads",
+            Request::AskDoubt(..) => "AskDoubt",
             Request::Sweep(..) => "Sweep",
             Request::Pauses(..) => "Pauses",
             Request::Steer(..) => "Steer",
@@ -499,6 +501,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
                 *answer = Answer::Flag(act::ask_progress(tx, *id).await?)
             }
             Request::AskReads(ids, _) => reads::ask(tx, ids).await?,
+            Request::AskDoubt(id, _) => *answer = Answer::Flag(doubt::ask(tx, *id).await?),
             Request::Sweep(_) => *answer = Answer::Flag(sweep::apply(tx).await?),
             Request::Pauses(pauses, _) => sweep::pauses(tx, pauses).await?,
             Request::Attach(..) => pause::attach(tx).await?,
@@ -593,13 +596,11 @@ fn reply(request: Request, answer: Answer) {
         (Request::Accept(_, to), Answer::Accept(result)) => drop(to.send(result)),
         (Request::Mark(_, to), Answer::Marked(marked)) => drop(to.send(Ok(marked))),
         (Request::Act(_, _, _, to), Answer::Act(result)) => drop(to.send(result)),
-        (Request::AskProgress(_, to) | Request::Sweep(to), Answer::Flag(flag)) => {
-            drop(to.send(Ok(flag)))
-        }
-        (request, _) => tracing::error!(
-            ?request,
-            "a request was written and got an answer of another kind"
-        ),
+        (
+            Request::AskProgress(_, to) | Request::AskDoubt(_, to) | Request::Sweep(to),
+            Answer::Flag(flag),
+        ) => drop(to.send(Ok(flag))),
+        (request, _) => tracing::error!(?request, "written, with an answer of another kind"),
     }
 }
 

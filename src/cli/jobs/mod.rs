@@ -1,6 +1,7 @@
 //! `jobs`: what became of jobs, and the operator's word on them.
 
 mod act;
+mod doubt;
 pub(in crate::cli) mod filter;
 mod list;
 mod settle;

@@ -20,6 +20,9 @@ pub(in crate::cli) struct Settle {
     /// Feishu's id of the message that was found
     #[arg(long, value_name = "ID", conflicts_with = "failed")]
     message_id: Option<String>,
+    /// This part of a batch only, counted from 0
+    #[arg(long, value_name = "N")]
+    part: Option<u32>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -32,6 +35,9 @@ impl Settle {
         let mut body = json!({"state": state});
         if let Some(id) = &self.message_id {
             body["message_id"] = json!(id);
+        }
+        if let Some(part) = self.part {
+            body["part"] = json!(part);
         }
         let path = ["jobs", &self.id, "settle"];
         let answer = relay

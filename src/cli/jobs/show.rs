@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::doubt;
 use crate::cli::exit::{Ended, Exit};
 use crate::cli::out;
 use crate::cli::relay::Remote;
@@ -13,6 +14,9 @@ use crate::cli::relay::Remote;
 pub(in crate::cli) struct Show {
     /// The job (job_…), or its message (om_…) or batch (bm-…)
     id: String,
+    /// Of a message in doubt: look into its chat's history first
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -21,8 +25,12 @@ impl Show {
     /// Prints the job: plain values first, then its lists.
     pub(super) async fn run(self) -> Ended {
         let relay = self.remote.relay()?;
+        let query = match self.fresh {
+            true => vec![("fresh".to_owned(), "true".to_owned())],
+            false => Vec::new(),
+        };
         let answer = relay
-            .get(&["jobs", &self.id], Vec::new(), Duration::ZERO)
+            .get(&["jobs", &self.id], query, Duration::from_secs(10))
             .await?;
         match self.remote.json {
             true => out::json(&answer.body)?,
@@ -38,7 +46,7 @@ fn show(job: &Value) -> std::io::Result<()> {
     let fields = || job.as_object().into_iter().flatten();
     let rest = fields()
         .map(|(name, _)| name.as_str())
-        .filter(|name| !FIRST.contains(name));
+        .filter(|name| !FIRST.contains(name) && *name != "doubt");
     let plain = FIRST
         .into_iter()
         .chain(rest)
@@ -53,7 +61,10 @@ fn show(job: &Value) -> std::io::Result<()> {
         out::line(&format!("\n{name}:"))?;
         out::objects(value.as_array().map_or(&[][..], Vec::as_slice))?;
     }
-    Ok(())
+    match job["doubt"].is_object() {
+        true => doubt::show(job),
+        false => Ok(()),
+    }
 }
 
 fn is_table(value: &Value) -> bool {

@@ -194,6 +194,11 @@ impl Client {
     pub fn set_secret(&self, secret: SecretString) {
         self.0.tokens.set_secret(secret);
     }
+
+    /// The app's id, `cli_…`: the sender of its messages, as a history shows it.
+    pub fn app_id(&self) -> &str {
+        self.0.app_id()
+    }
 }
 
 impl Inner {

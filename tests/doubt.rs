@@ -9,7 +9,7 @@ mod support;
 use feishu_sandbox::{DEFAULT_USER, staff_open_id};
 use serde_json::{Value, json};
 use support::House;
-use support::jobs::{MINUTE, SECOND, SEND, acted, doubtful, path, post, sent};
+use support::jobs::{MINUTE, SECOND, SEND, acted, doubtful, made, path, post, sent};
 
 const BATCH: &str = "POST /open-apis/message/v4/batch_send/";
 
@@ -267,4 +267,123 @@ async fn an_id_that_cannot_be_the_jobs_is_refused_and_nothing_is_settled() {
     )
     .await;
     assert_eq!(status, 409);
+}
+
+const RECALL: &str = "DELETE /open-apis/im/v1/messages/:message_id";
+const GET: &str = "GET /open-apis/im/v1/messages/:message_id";
+const BATCH_RECALL: &str = "DELETE /open-apis/im/v1/batch_messages/:batch_message_id";
+
+/// The job, once it is taken back; time passes meanwhile, for a read-back waits a little.
+async fn taken_back(house: &mut House, id: &str) -> Value {
+    for _ in 0..20 {
+        let job = house.job(id).await;
+        if job["recalled_at"].is_string() {
+            return job;
+        }
+        house.advance(MINUTE).await;
+    }
+    panic!("{:#}", house.job(id).await)
+}
+
+#[tokio::test]
+async fn a_recall_whose_answer_is_lost_is_read_back_and_made_once() {
+    for gone in ["deleted", "empty", "230011", "230110"] {
+        let seed = json!({"switches": {"recalled_get": gone}});
+        let mut house = House::with(Some(seed), "").await;
+        let made_it = house.job(&sent(&house).await).await;
+        let id = made_it["id"].as_str().unwrap();
+        house
+            .faults(json!([{"call": RECALL, "do": "drop", "when": "after", "count": 1}]))
+            .await;
+        acted(&house, id, "recall", Value::Null).await;
+        let job = taken_back(&mut house, id).await;
+        assert_eq!(job["recall"]["state"], "done", "{gone}: {job:#}");
+        assert_eq!(house.effects("recall").await.len(), 1, "{gone}");
+        let calls = (made(&house, RECALL).await, made(&house, GET).await);
+        assert_eq!(calls, (1, 1), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_recall_that_was_lost_on_its_way_is_made_after_the_read_back_also_where_none_is_allowed()
+{
+    for read_back in ["shown", "forbidden"] {
+        let mut house = House::new().await;
+        let about = sent(&house).await;
+        let forbidden = json!({"call": GET, "do": "code", "http": 400, "code": 99_991_672});
+        let mut rules = vec![json!({"call": RECALL, "do": "drop", "when": "before", "count": 1})];
+        if read_back == "forbidden" {
+            rules.push(forbidden);
+        }
+        house.faults(json!(rules)).await;
+        let recall = json!({"kind": "recall", "args": {"message": about}});
+        let id = post(&house, recall).await;
+        let made_it = house.job(&about).await;
+        taken_back(&mut house, made_it["id"].as_str().unwrap()).await;
+        let job = house.settled(&id).await;
+        assert_eq!(job["state"], "done", "{read_back}: {job:#}");
+        assert_eq!(house.effects("recall").await.len(), 1);
+        // That the app may not look stops nothing for good.
+        let status = house.request("GET", "/v1/status", None).await.1;
+        assert_eq!(status["apps"][0]["paused"], json!([]), "{status:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_recall_of_a_batch_whose_answers_are_lost_is_read_back_and_made_once_a_part() {
+    for when in ["before", "after"] {
+        let mut house = House::new().await;
+        let batch = json!({"kind": "batch_send",
+            "args": {"open_ids": people(1..=250), "text": "the new canteen opens"}});
+        let id = post(&house, batch).await;
+        house.settled(&id).await;
+        let lost = json!([{"call": BATCH_RECALL, "do": "drop", "when": when, "count": 2}]);
+        house.faults(lost).await;
+        acted(&house, &id, "recall", Value::Null).await;
+        let job = taken_back(&mut house, &id).await;
+        let whole = json!({"state": "done", "count": 2, "of": 2});
+        assert_eq!(job["recall"], whole, "{when}: {job:#}");
+        assert_eq!(house.effects("batch_recall").await.len(), 2, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn on_doubt_repeats_a_message_or_a_batch_and_never_a_buzz_and_drop_ends_all_three() {
+    for (kind, on_doubt, state, effects) in [
+        ("batch_send", "hold", "in_doubt", 1),
+        ("batch_send", "resend", "done", 2),
+        ("batch_send", "drop", "failed", 1),
+        ("urgent_phone", "hold", "in_doubt", 1),
+        ("urgent_phone", "resend", "in_doubt", 1),
+        ("urgent_phone", "drop", "failed", 1),
+        ("urgent_sms", "resend", "in_doubt", 1),
+        ("urgent_app", "resend", "in_doubt", 1),
+    ] {
+        let house = House::new().await;
+        let about = sent(&house).await;
+        let (call, effect, args) = match kind {
+            "batch_send" => (
+                BATCH.to_owned(),
+                "batch",
+                json!({"open_ids": people(1..=2), "text": "the new canteen opens"}),
+            ),
+            _ => (
+                format!("PATCH /open-apis/im/v1/messages/:message_id/{kind}"),
+                kind,
+                json!({"message": about, "users": [DEFAULT_USER]}),
+            ),
+        };
+        house
+            .faults(json!([{"call": call, "do": "drop", "when": "after", "count": 1}]))
+            .await;
+        let job = json!({"kind": kind, "on_doubt": on_doubt, "args": args});
+        let id = post(&house, job).await;
+        let job = house.settled(&id).await;
+        assert_eq!(job["state"], state, "{kind} {on_doubt}: {job:#}");
+        if state == "failed" {
+            assert_eq!(job["error"]["class"], "dropped");
+        }
+        let seen = house.effects(effect).await.len();
+        assert_eq!(seen, effects, "{kind} {on_doubt}");
+    }
 }

@@ -63,6 +63,22 @@ struct Stopped {
 
 type Seconds = Gauge<f64, AtomicU64>;
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTenant {
+    tenant: String,
+}
+
+/// One tenant's month at the moment of a scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TenantNow {
+    /// Its name.
+    pub(crate) tenant: String,
+    /// Calls that its plan allows a month; 0 = unknown.
+    pub(crate) month_quota: u64,
+    /// Calls of this month at its end, at the present pace.
+    pub(crate) month_forecast: u64,
+}
+
 /// One app's queue at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AppNow {
@@ -83,6 +99,8 @@ pub(crate) struct AppNow {
 pub(crate) struct QueueNow {
     /// Every app.
     pub(crate) apps: Vec<AppNow>,
+    /// Every tenant.
+    pub(crate) tenants: Vec<TenantNow>,
     /// Bytes of the database.
     pub(crate) store_bytes: u64,
 }
@@ -102,6 +120,8 @@ pub(crate) struct Metrics {
     oldest_due: Family<OfApp, Seconds>,
     paused: Family<Stopped, Seconds>,
     month_calls: Family<OfApp, Gauge>,
+    month_quota: Family<OfTenant, Gauge>,
+    month_forecast: Family<OfTenant, Gauge>,
     store_bytes: Gauge,
 }
 
@@ -119,6 +139,8 @@ impl Default for Metrics {
             oldest_due: Family::default(),
             paused: Family::default(),
             month_calls: Family::default(),
+            month_quota: Family::default(),
+            month_forecast: Family::default(),
             store_bytes: Gauge::default(),
         };
         metrics.register();
@@ -157,7 +179,7 @@ impl Metrics {
         );
         all.register(
             "paused_seconds",
-            "For how long something is stopped; the call, or app, lane or all",
+            "For how long something is stopped: a call, or the app, a lane, or what the month's reserve holds back",
             self.paused.clone(),
         );
         all.register(
@@ -169,6 +191,16 @@ impl Metrics {
             "month_calls",
             "Calls of this month (UTC+8) that count towards the quota",
             self.month_calls.clone(),
+        );
+        all.register(
+            "month_quota",
+            "Calls a month that the tenant's plan allows, where the config says so",
+            self.month_quota.clone(),
+        );
+        all.register(
+            "month_forecast_calls",
+            "Calls of this month (UTC+8) at its end, at the pace of the last seven days",
+            self.month_forecast.clone(),
         );
         all.register(
             "store_bytes",
@@ -234,6 +266,18 @@ impl Metrics {
         self.oldest_due.clear();
         self.paused.clear();
         self.month_calls.clear();
+        self.month_quota.clear();
+        self.month_forecast.clear();
+        for now in &queue.tenants {
+            let tenant = now.tenant.clone();
+            let of_tenant = OfTenant { tenant };
+            if now.month_quota > 0 {
+                let quota = self.month_quota.get_or_create(&of_tenant);
+                quota.set(whole(now.month_quota));
+            }
+            let forecast = self.month_forecast.get_or_create(&of_tenant);
+            forecast.set(whole(now.month_forecast));
+        }
         self.store_bytes.set(whole(queue.store_bytes));
         for now in &queue.apps {
             let of_app = OfApp {
@@ -288,6 +332,11 @@ mod tests {
         };
         let text = metrics.text(&QueueNow {
             apps: vec![app],
+            tenants: vec![TenantNow {
+                tenant: String::from("main"),
+                month_quota: 50,
+                month_forecast: 40,
+            }],
             store_bytes: 4096,
         });
         for line in [
@@ -300,6 +349,8 @@ mod tests {
             "feishu_relay_paused_seconds{app=\"ops\",bucket=\"lane\"} 5.0",
             "feishu_relay_last_success_timestamp_seconds{app=\"ops\"} 1767225600.5",
             "feishu_relay_month_calls{app=\"ops\"} 7",
+            "feishu_relay_month_quota{tenant=\"main\"} 50",
+            "feishu_relay_month_forecast_calls{tenant=\"main\"} 40",
             "feishu_relay_store_bytes 4096",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");

@@ -489,7 +489,10 @@ async fn the_status_says_what_waits_and_what_stands_still() {
         "since": "2026-01-01T00:00:00.000Z", "next_probe": null});
     let status = json!({"pending": 3, "max_pending": 1000, "store_bytes": 4096, "version": "0.1.0",
         "apps": [{"app": "ops", "queued": 2, "sending": 1, "in_doubt": 0, "dead_letters": 7,
-            "oldest_age_s": 90, "month": {"calls": 12}, "paused": [pause]}],
+            "oldest_age_s": 90, "paused": [pause],
+            "month": {"tenant": "main", "calls": 12, "causes": {"send": {"first": 8, "again": 1}, "pin": {"first": 3, "again": 0}}}}],
+        "months": [{"tenant": "main", "month": "2026-01", "calls": 12, "quota": 50,
+            "forecast": {"calls_per_day": 4, "calls": 60, "exhausted_at": "2026-01-20T00:00:00.000Z"}}],
         "lanes": [{"app": "ops", "lane": "oc_a", "oldest_age_s": 90}]});
     let ended = run(vec![(200, status)], &["status"], "").await;
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -504,6 +507,10 @@ async fn the_status_says_what_waits_and_what_stands_still() {
             "pending 3 of 1000, store 4.0 KiB, version 0.1.0",
             "APP QUEUED SENDING IN DOUBT DEAD OLDEST MONTH",
             "ops 2 1 0 7 1m 30s 12",
+            "",
+            "the month's calls:",
+            "TENANT MONTH CALLS QUOTA A DAY AT ITS END USED UP FOR",
+            "main 2026-01 12 50 4 60 2026-01-20T00:00:00.000Z send 9, pin 3",
             "",
             "paused:",
             "APP LANE WHAT BY SINCE TRIED AGAIN WHY",

@@ -173,6 +173,16 @@ fn every_fault_of_syntax_is_named_too() {
 
 #[test]
 fn fighting_values_are_refused() {
+    let of = |name: &str, quota: u64| {
+        format!(
+            "[[apps]]\nname = \"{name}\"\napp_id = \"cli_{name}\"\napp_secret = \"s\"\nmonth_quota = {quota}\n"
+        )
+    };
+    let fight = "relay.toml:10:15: apps[1].month_quota: fights with another app: tenant \"main\" has one quota, 5 there";
+    check(
+        &format!("{}{}{}", of("a", 5), of("b", 6), of("c", 0)),
+        &[fight],
+    );
     check("", &["relay.toml:1:1: apps: is missing"]);
     check("apps = []", &["relay.toml:1:8: apps: is empty"]);
     check(

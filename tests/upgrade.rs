@@ -72,6 +72,15 @@ async fn a_database_of_the_first_release_opens_here_and_its_jobs_go_on() {
     assert_eq!(status, 200);
     let (_, status) = house.request("GET", "/v1/status", None).await;
     assert_eq!(status["apps"][0]["jobs"]["in_doubt"], 0, "{status:#}");
+    // What was counted by call goes on by cause: one of each before, and what was done here.
+    let causes = &status["apps"][0]["month"]["causes"];
+    assert_eq!(causes["pin"]["first"], 2, "{causes:#}");
+    let sent = ["first", "again"].map(|of| causes["send"][of].as_u64().unwrap());
+    assert_eq!(
+        (sent, &causes["send"]["lost"]),
+        ([3, 1], &json!(1)),
+        "{causes:#}"
+    );
 }
 
 #[tokio::test]

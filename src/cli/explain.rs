@@ -317,12 +317,19 @@ fn stopped(scope: PauseScope) -> Words {
         PauseScope::AppApi => ("this call of the app", "该应用的这个接口"),
         PauseScope::Tenant => ("every app of the tenant", "该租户的所有应用"),
     };
-    Words::new(
+    let mut words = Words::new(
         format!(
             "stops {en}: jobs wait and none fails for it; one job probes after 1 min, then every 5 min."
         ),
         format!("暂停{zh}：任务等待而不失败；1 分钟后用一个任务试探，之后每 5 分钟一次。"),
-    )
+    );
+    if scope == PauseScope::Tenant {
+        words.add(
+            "Also when the month turns (UTC+8). With `month_quota` set it keeps the last 5 % for `high` before it comes to this.",
+            "月份更替时（UTC+8）也会试探。设置了 `month_quota` 时，会提前把最后 5% 的额度留给 `high` 任务。",
+        );
+    }
+    words
 }
 
 /// What is done about a code that no table has.

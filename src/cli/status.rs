@@ -1,5 +1,6 @@
 //! `status`: how the queue stands, per app, what is paused and why, and who waits longest.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment};
@@ -50,6 +51,22 @@ fn show(status: &Value) -> std::io::Result<()> {
         "APP", "QUEUED", "SENDING", "IN DOUBT", "DEAD", "OLDEST", "MONTH",
     ];
     out::table(&headers, list(&status["apps"]).iter().map(app).collect())?;
+    let months = list(&status["months"]);
+    if !months.is_empty() {
+        out::line("\nthe month's calls:")?;
+        let headers = [
+            "TENANT",
+            "MONTH",
+            "CALLS",
+            "QUOTA",
+            "A DAY",
+            "AT ITS END",
+            "USED UP",
+            "FOR",
+        ];
+        let month = |one| month(one, list(&status["apps"]));
+        out::table(&headers, months.iter().map(month).collect())?;
+    }
     let paused = paused(list(&status["apps"]));
     if !paused.is_empty() {
         out::line("\npaused:")?;
@@ -78,6 +95,44 @@ fn app(app: &Value) -> Vec<Cell> {
         count("dead_letters"),
         age(app),
         month,
+    ]
+}
+
+/// A tenant's month, and the causes that cost most.
+fn month(month: &Value, apps: &[Value]) -> Vec<Cell> {
+    const CAUSES_SHOWN: usize = 3;
+    let right = |value: &Value| out::cell(value).set_alignment(CellAlignment::Right);
+    let quota = match &month["quota"] {
+        Value::Null => Cell::new("unknown"),
+        quota => right(quota),
+    };
+    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+    for app in apps
+        .iter()
+        .filter(|app| app["month"]["tenant"] == month["tenant"])
+    {
+        for (name, cause) in app["month"]["causes"].as_object().into_iter().flatten() {
+            let calls = ["first", "again"].map(|of| cause[of].as_u64().unwrap_or(0));
+            *causes.entry(name).or_default() += calls.iter().sum::<u64>();
+        }
+    }
+    let mut causes: Vec<(&str, u64)> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
+    let causes: Vec<String> = causes
+        .iter()
+        .take(CAUSES_SHOWN)
+        .map(|(name, calls)| format!("{name} {calls}"))
+        .collect();
+    let forecast = &month["forecast"];
+    vec![
+        out::cell(&month["tenant"]),
+        out::cell(&month["month"]),
+        right(&month["calls"]),
+        quota,
+        right(&forecast["calls_per_day"]),
+        right(&forecast["calls"]),
+        out::cell(&forecast["exhausted_at"]),
+        Cell::new(causes.join(", ")),
     ]
 }
 

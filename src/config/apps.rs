@@ -1,5 +1,6 @@
 //! `[[apps]]` and `[[bots]]`: who the relay speaks as at Feishu.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -28,11 +29,12 @@ const BUDGET: Budget = Budget {
     urgent_phone: 20,
 };
 
-/// Names and ids that were used before.
+/// Names and ids that were used before, and the quota of each tenant.
 #[derive(Default)]
 struct Used {
     names: Once<String>,
     ids: Once<String>,
+    quotas: HashMap<String, u64>,
 }
 
 /// Reads every `[[apps]]`; none is a fault.
@@ -68,13 +70,22 @@ fn app(context: &Context<'_, '_>, mut section: Section<'_, '_>, used: &mut Used)
     let timeout = section.get("timeout", duration_within(SECOND, TIMEOUT_MAX));
     let proxy = section.get("proxy", parsed(values::proxy));
     let month_quota = section.get("month_quota", number_within(0, NUMBER_MAX));
+    let tenant = value_or(tenant, TENANT.to_owned());
+    if let Some(quota) = month_quota.as_ref().filter(|quota| quota.value > 0) {
+        let first = used.quotas.entry(tenant.clone()).or_insert(quota.value);
+        if *first != quota.value {
+            let message =
+                format!("fights with another app: tenant {tenant:?} has one quota, {first} there");
+            context.report.fault(&quota.at, message);
+        }
+    }
     let limits = limits(section.table("limits"));
     let budget = budget(section.table("budget"));
     section.finish();
     App {
         name: value_or(name, String::new()),
         app_id: value_or(app_id, String::new()),
-        tenant: value_or(tenant, TENANT.to_owned()),
+        tenant,
         app_secret,
         base_url,
         timeout: value_or(timeout, TIMEOUT),

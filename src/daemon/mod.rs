@@ -21,7 +21,7 @@ use crate::dispatch::{App, Dispatcher};
 pub use crate::http::Sockets;
 use crate::http::{Doors, HttpState};
 use crate::job::AppId;
-use crate::store::{Budget, Options, Store, StoreError};
+use crate::store::{Budget, MonthOf, Options, Store, StoreError};
 use crate::watchdog;
 use reload::Reloader;
 
@@ -225,6 +225,14 @@ fn options(config: &Config, apps: &[String]) -> Options {
         content_retention_ms: millis(config.store.content_retention),
         apps: apps.to_vec(),
         budgets: config.apps.iter().map(budget).collect(),
+        months: config.apps.iter().map(month).collect(),
+    }
+}
+
+fn month(app: &crate::config::App) -> MonthOf {
+    MonthOf {
+        tenant: app.tenant.clone(),
+        quota: app.month_quota,
     }
 }
 
@@ -280,6 +288,7 @@ fn dispatched(app: &crate::config::App, id: AppId, client: Client) -> App {
             app.limits.user_second,
         ],
         timeout: app.timeout,
+        month_quota: app.month_quota,
         client,
     }
 }

@@ -97,7 +97,7 @@ impl Reloader {
         let secret = differ.now(key("app_secret"), !same(&old.app_secret, &new.app_secret));
         let limits = differ.now(key("limits"), old.limits != new.limits);
         let timeout = differ.now(key("timeout"), old.timeout != new.timeout);
-        differ.now(key("month_quota"), old.month_quota != new.month_quota);
+        let quota = differ.now(key("month_quota"), old.month_quota != new.month_quota);
         differ.now(key("budget"), old.budget != new.budget);
         let id = self.store.apps()[at].0;
         if secret {
@@ -110,7 +110,7 @@ impl Reloader {
                 Err(error) => tracing::error!(%error, "the new time-out is not in force"),
             }
         }
-        if timeout || limits {
+        if timeout || limits || quota {
             let app = super::dispatched(new, id, self.clients[at].clone());
             self.dispatcher.change(at, app);
         }

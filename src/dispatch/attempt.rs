@@ -11,6 +11,7 @@ use crate::dispatch::breaker::BreakerEvent;
 use crate::dispatch::doubt as look;
 use crate::dispatch::follow;
 use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
+use crate::dispatch::month;
 use crate::dispatch::perform;
 use crate::job::{Attempt, Fault, Kind, Marked, Moment, Outcome, Spent};
 use crate::store::{End, Finish, Store, UnknownMove};
@@ -146,6 +147,7 @@ pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
     };
     let fault = doubt("the relay stopped while the attempt was under way");
     let mut ended = ended(marked, judgement, record, fault, now, None, String::new());
+    ended.finish.counted = month::left(marked);
     if let End::Again { run_ms } = &mut ended.finish.end {
         // The time that passed since is wait enough.
         *run_ms = now.wall_ms;
@@ -284,7 +286,7 @@ fn judged(
     let msg = words(exchange);
     let mut ended = ended(marked, judgement, record, fault, after, kept, msg);
     ended.refund = refund;
-    ended.finish.counted = counted(exchange);
+    ended.finish.counted = month::counted(marked, exchange);
     if marked.head.kind == Kind::BatchProgress {
         follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
     }
@@ -317,11 +319,6 @@ fn words(exchange: &Exchange) -> String {
         Err(Failure::NotSent { text, .. } | Failure::Unknown { text, .. }) => text.clone(),
         Err(Failure::NotJson { http, .. }) => format!("HTTP {http} without an answer of Feishu"),
     }
-}
-
-/// Calls that failed with 4xx or 5xx do not count. Source: feishu/limits.md, section 1.3.
-fn counted(exchange: &Exchange) -> bool {
-    exchange.api.endpoint().counted && exchange.answer.as_ref().is_ok_and(|reply| reply.http < 400)
 }
 
 fn record(
@@ -463,7 +460,7 @@ fn ended(
             unknown,
             verify,
             resent,
-            counted: false,
+            counted: None,
             progress: None,
             readers: Vec::new(),
         },

@@ -51,6 +51,7 @@ pub(super) fn progress(marked: &Marked, reply: Option<&Reply>, finish: &mut Fini
     finish.progress = Some(counts.to_string());
     let age_ms = (now_ms - marked.created_ms).max(0);
     if now_ms - since_ms < STABLE_MS && age_ms < ANSWERS_MS {
+        finish.spent = Spent::default();
         finish.end = End::Again {
             run_ms: now_ms + (age_ms / 2).clamp(GAP_MS.0, GAP_MS.1),
         };

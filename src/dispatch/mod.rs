@@ -13,6 +13,7 @@ mod follow;
 mod held;
 mod judge;
 mod lanes;
+mod month;
 mod pace;
 mod perform;
 mod run;

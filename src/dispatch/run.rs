@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use feishu_im::{Client, op};
+use feishu_im::Client;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::dispatch::attempt::{self, Ended, Means};
 use crate::dispatch::core::{AppPlace, Core, Open, Told};
 use crate::dispatch::lanes::{LaneName, Walk};
+use crate::dispatch::month;
 use crate::dispatch::pace::Limits;
 use crate::job::{AppId, Head, Marked, Permit, Reach, Steer};
 use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
@@ -45,6 +46,8 @@ pub(crate) struct App {
     /// Calls a minute and a second, and to one receiver; 0 = off.
     pub(crate) limits: [u32; 4],
     pub(crate) timeout: Duration,
+    /// Calls a month that its tenant's plan allows; 0 = unknown.
+    pub(crate) month_quota: u64,
     pub(crate) client: Client,
 }
 
@@ -73,7 +76,7 @@ enum Report {
     Swept(Result<bool, StoreError>),
     Shown(Result<(), StoreError>),
     TakenBack(Result<(), StoreError>),
-    Looked(usize, bool),
+    Looked(usize, (bool, bool)),
 }
 
 impl Permit for Dispatcher {
@@ -169,7 +172,11 @@ impl Dispatcher {
     ) {
         let (newborn, births) = mpsc::unbounded_channel();
         let (changed, changes) = mpsc::unbounded_channel();
-        let core = Mutex::new(Core::new(places(&apps)));
+        let mut core = Core::new(places(&apps));
+        for (at, app) in apps.iter().enumerate() {
+            core.set_quota(at, app.month_quota);
+        }
+        let core = Mutex::new(core);
         let dispatcher = Arc::new(Dispatcher {
             core,
             clock: clock.clone(),
@@ -194,6 +201,7 @@ impl Dispatcher {
     /// The app at this place of the config has other limits, another time-out or another client.
     pub(crate) fn change(&self, at: usize, app: App) {
         self.core().set_limits(at, limits(&app));
+        self.core().set_quota(at, app.month_quota);
         // A loop that has ended sends nothing any more.
         let _ = self.changed.send((at, app));
         self.wake.notify_one();
@@ -348,8 +356,10 @@ impl Loop {
         while !self.judge_left(open).await? {}
         let past = self.store.past_calls(self.look_back()).await?;
         let reached = self.store.batches_today().await?;
+        let month = self.store.month_start().await?;
         let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
         let mut core = self.dispatcher.core();
+        core.start_month(&month, &month::opened(&month, &self.apps));
         core.start(&past, open, &reached, wall_ms, steady_ms);
         Ok(())
     }
@@ -419,6 +429,8 @@ impl Loop {
         self.read(steady_ms);
         self.show(wall_ms, steady_ms);
         self.look(steady_ms);
+        let spent = self.dispatcher.core().months_spent();
+        month::say(&mut self.tasks, &self.store, &self.apps, spent);
         let next = self.dispatcher.core().next_ms(wall_ms, steady_ms);
         Duration::from_millis(next.unsigned_abs())
     }
@@ -566,11 +578,9 @@ impl Loop {
             if self.looks[at].check().is_err() {
                 continue;
             }
-            let client = self.apps[at].client.clone();
-            self.spawn(async move {
-                let exchange = client.call(&op::BotInfo.request()).await;
-                Report::Looked(at, exchange.answer.is_ok())
-            });
+            let app = &self.apps[at];
+            let look = month::look(self.store.clone(), app.client.clone(), app.id);
+            self.spawn(async move { Report::Looked(at, look.await) });
         }
     }
 
@@ -637,8 +647,7 @@ impl Loop {
                     tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
                 }
             }
-            Report::Looked(app, true) => self.dispatcher.core().read_ok(app),
-            Report::Looked(_, false) => {}
+            Report::Looked(app, (ok, counted)) => self.dispatcher.core().looked(app, ok, counted),
         }
     }
 
@@ -669,6 +678,7 @@ impl Loop {
             msg: &ended.msg,
             refund: ended.refund,
             chat: ended.chat.as_deref(),
+            counted: ended.finish.counted.is_some(),
         };
         self.dispatcher
             .core()

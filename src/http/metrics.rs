@@ -10,11 +10,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::http::Relay;
+use crate::http::month;
 use crate::http::openapi::Asking;
 use crate::http::problem::Problem;
 use crate::http::query::Words;
-use crate::metrics::{AppNow, MEDIA_TYPE, QueueNow};
-use crate::store::{Pause, Status};
+use crate::metrics::{AppNow, MEDIA_TYPE, QueueNow, TenantNow};
+use crate::store::{Pause, Spares, Status};
 
 /// `GET /metrics`
 #[utoipa::path(
@@ -55,8 +56,14 @@ fn queue(status: &Status, now_ms: i64) -> QueueNow {
             .map(|pause| (bucket(pause).to_owned(), since(pause.since_ms)))
             .collect(),
     });
+    let months = status.months.iter().map(|one| TenantNow {
+        tenant: one.tenant.clone(),
+        month_quota: one.quota,
+        month_forecast: month::forecast(one, now_ms).by_end,
+    });
     QueueNow {
         apps: apps.collect(),
+        tenants: months.collect(),
         store_bytes: status.bytes,
     }
 }
@@ -64,6 +71,7 @@ fn queue(status: &Status, now_ms: i64) -> QueueNow {
 /// What is stopped, without a receiver: a lane bears the name of one.
 fn bucket(pause: &Pause) -> &str {
     match (&*pause.api, &*pause.lane) {
+        _ if pause.spares != Spares::Nobody => "month",
         ("", "") => "app",
         ("", _) => "lane",
         (api, _) => api,

@@ -15,6 +15,7 @@ pub(crate) mod fuzz;
 mod jobs;
 mod json;
 mod metrics;
+mod month;
 mod openapi;
 mod params;
 mod passed;

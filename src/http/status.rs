@@ -14,11 +14,12 @@ use utoipa::ToSchema;
 
 use crate::http::Relay;
 use crate::http::auth::Caller;
+use crate::http::month::{self, MonthOfApp, ToldMonth};
 use crate::http::openapi::{Always, Asking, Closing, Guarded};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
 use crate::job::{Kind, State as JobState, Time};
-use crate::store::{AppStatus, LaneStatus, Pause, Status};
+use crate::store::{AppStatus, LaneStatus, MonthStatus, Pause, Status};
 
 const INDEX: &str = "\
 feishu-relay: a durable queue in front of Feishu's messaging API
@@ -107,6 +108,9 @@ pub(super) async fn status(
     // The room in the queue is everybody's; the rest is told to whom it belongs.
     status.apps.retain(|one| caller.sees(&one.app));
     status.lanes.retain(|one| caller.sees(&one.app));
+    // The quota is of everybody in the tenant, so its sum is told to each of them.
+    let sees = |month: &MonthStatus| month.apps.iter().any(|(app, _, _)| caller.sees(app));
+    status.months.retain(sees);
     Ok(Json(queue(&status, relay.state.clock.wall_ms())).into_response())
 }
 
@@ -120,6 +124,8 @@ struct Told<'a> {
     pending: u64,
     /// How many may be; beyond: 503.
     max_pending: u64,
+    /// The month's calls of each tenant, whose apps share its quota.
+    months: Vec<ToldMonth<'a>>,
     /// The longest-waiting lanes, longest first, at most 100.
     lanes: Vec<ToldLane<'a>>,
     /// Bytes of the database file and its log.
@@ -158,14 +164,7 @@ struct ToldApp<'a> {
     /// Since when the longest-waiting job that stands in a lane may run.
     oldest_due_at: Option<Time>,
     oldest_age_s: Option<i64>,
-    month: Month,
-}
-
-/// The month's calls, in UTC+8.
-#[derive(Serialize, ToSchema)]
-struct Month {
-    /// Those that count towards the quota.
-    calls: u64,
+    month: MonthOfApp<'a>,
 }
 
 /// Something that is stopped.
@@ -186,8 +185,10 @@ pub(super) struct ToldPause<'a> {
     code: Option<i64>,
     reason: &'a str,
     since: Time,
-    /// When the next job tries.
+    /// When the next job tries, or the next month begins.
     next_probe: Option<Time>,
+    /// Whom it does not stop: `high`, and what was begun; or all `jobs` of producers, only the relay's own questions wait.
+    spares: Option<&'static str>,
 }
 
 /// One lane's queue.
@@ -203,9 +204,18 @@ struct ToldLane<'a> {
 fn queue(status: &Status, now_ms: i64) -> Told<'_> {
     Told {
         now: Time(now_ms),
-        apps: status.apps.iter().map(|one| app(one, now_ms)).collect(),
+        apps: status
+            .apps
+            .iter()
+            .map(|one| app(one, status, now_ms))
+            .collect(),
         pending: status.pending,
         max_pending: status.max_pending,
+        months: status
+            .months
+            .iter()
+            .map(|one| month::told(one, now_ms))
+            .collect(),
         lanes: status.lanes.iter().map(|one| lane(one, now_ms)).collect(),
         store_bytes: status.bytes,
         store_fault: status.ill.as_ref().map(|ill| ToldFault {
@@ -217,7 +227,7 @@ fn queue(status: &Status, now_ms: i64) -> Told<'_> {
     }
 }
 
-fn app(status: &AppStatus, now_ms: i64) -> ToldApp<'_> {
+fn app<'a>(status: &'a AppStatus, all: &'a Status, now_ms: i64) -> ToldApp<'a> {
     let count = |state: JobState| {
         let counted = status.jobs.iter().find(|(counted, _)| *counted == state);
         counted.map_or(0, |(_, count)| *count)
@@ -235,9 +245,7 @@ fn app(status: &AppStatus, now_ms: i64) -> ToldApp<'_> {
         paused: status.paused.iter().map(pause).collect(),
         oldest_due_at: status.oldest_due_ms.map(Time),
         oldest_age_s: status.oldest_due_ms.map(|due_ms| age_s(due_ms, now_ms)),
-        month: Month {
-            calls: status.month_calls,
-        },
+        month: month::of_app(&status.app, status.month_calls, &all.months),
     }
 }
 
@@ -253,6 +261,7 @@ pub(super) fn pause(pause: &Pause) -> ToldPause<'_> {
         reason: &pause.reason,
         since: Time(pause.since_ms),
         next_probe: pause.probe_ms.map(Time),
+        spares: Some(pause.spares.name()).filter(|name| !name.is_empty()),
     }
 }
 
@@ -276,6 +285,7 @@ mod tests {
 
     use super::*;
     use crate::http::every_door;
+    use crate::store::Spares;
 
     #[test]
     fn the_queue_is_told_with_every_state_and_its_ages() {
@@ -295,11 +305,13 @@ mod tests {
                     reason: String::from("by hand"),
                     since_ms: due_ms,
                     probe_ms: None,
+                    spares: Spares::Nobody,
                 }],
             }],
             pending: 3,
             max_pending: 10,
             lanes: Vec::new(),
+            months: Vec::new(),
             bytes: 4096,
             ill: None,
         };

@@ -11,6 +11,7 @@ mod id;
 mod kind;
 #[cfg(test)]
 mod known;
+pub mod month;
 mod permit;
 #[cfg(test)]
 mod property;

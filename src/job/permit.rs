@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use feishu_im::Api;
 
+use crate::job::month::Level;
 use crate::job::{JobId, Kind, OnDoubt, Priority, Steer};
 
 /// An app, as the store numbers it; the number outlives changes of the config.
@@ -61,6 +62,29 @@ impl Head {
             (true, Kind::Recall) => Api::GetMessage,
             (true, Kind::BatchRecall) => Api::BatchProgress,
             (_, kind) => kind.api(),
+        }
+    }
+
+    /// In the month's ledger: why the call is made. A kind, or `check`: a look at what an earlier attempt did.
+    pub fn cause(&self) -> &'static str {
+        match self.verify {
+            true => "check",
+            false => self.kind.name(),
+        }
+    }
+
+    /// Does it go on while the rest of the month's calls is kept? `high` does; and what was begun,
+    /// where a lane waits for it or its outcome is unknown, for then it must end within its window.
+    pub fn is_spared(&self, level: Level) -> bool {
+        match level {
+            Level::Free => true,
+            _ if !self.kind.is_public() => false,
+            Level::Saving => true,
+            Level::Reserve => {
+                let stands_alone = self.lane.starts_with('\u{1}');
+                let begun = self.unknown.is_some() || (self.tried && !stands_alone);
+                self.priority == Priority::High || begun
+            }
         }
     }
 

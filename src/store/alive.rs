@@ -38,6 +38,7 @@ mod tests {
             content_retention_ms: 86_400_000,
             apps: vec!["ops".into()],
             budgets: Vec::new(),
+            months: Vec::new(),
         };
         let (store, closer) = Store::open(options, Clock::system()).await.unwrap();
         assert!(store.is_alive().await);

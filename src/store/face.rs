@@ -1,6 +1,9 @@
 //! What the store takes and answers: the types of its public face, free of SQLite's particulars.
 
-use crate::job::{Flaw, Job, JobId, NoticeJob, State};
+use std::collections::BTreeMap;
+
+use crate::job::month::{Month, Pace};
+use crate::job::{AppId, Flaw, Job, JobId, NoticeJob, State};
 pub use crate::store::health::{Cause, Failure, Ill};
 
 /// The store could not answer.
@@ -217,6 +220,117 @@ pub struct Pause {
     pub since_ms: i64,
     /// When the next job tries, Unix milliseconds.
     pub probe_ms: Option<i64>,
+    /// Whom it does not stop.
+    pub spares: Spares,
+}
+
+/// Whom a pause of the relay's own does not stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spares {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Producers' jobs: the relay's own questions wait, for the month runs short.
+    Jobs,
+    /// `high`, and what was begun: the rest of the month is kept for it.
+    High,
+}
+
+impl Spares {
+    /// As it is kept.
+    pub fn name(self) -> &'static str {
+        match self {
+            Spares::Nobody => "",
+            Spares::Jobs => "jobs",
+            Spares::High => "high",
+        }
+    }
+
+    /// Of a name that is kept.
+    pub(super) fn from_name(name: &str) -> Spares {
+        let all = [Spares::Jobs, Spares::High];
+        let found = all.into_iter().find(|spares| spares.name() == name);
+        found.unwrap_or_default()
+    }
+}
+
+/// Where an app's calls of the month are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonthOf {
+    /// The tenant, which all of its apps share.
+    pub tenant: String,
+    /// Calls a month that its plan allows, as this app's config says; 0 = unknown.
+    pub quota: u64,
+}
+
+/// What is told to the ledger beside the results of attempts.
+#[derive(Clone, Debug)]
+pub enum MonthWord {
+    /// A call of no job looked whether Feishu is back.
+    Probed {
+        /// With which app.
+        app: AppId,
+        /// Its answer never came.
+        lost: bool,
+    },
+    /// So much of a quota is spent.
+    Warned {
+        /// In which month.
+        month: Month,
+        /// Whose.
+        tenant: String,
+        /// Of so many calls.
+        quota: u64,
+        /// Percent.
+        percent: u64,
+    },
+}
+
+/// What a dispatcher that begins must know of the present month.
+#[derive(Clone, Debug)]
+pub struct MonthStart {
+    /// Which it is.
+    pub month: Month,
+    /// Calls so far.
+    pub calls: Vec<(AppId, u64)>,
+    /// Tenants whose reserve a person opened.
+    pub open: Vec<String>,
+}
+
+/// Calls for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CauseCalls {
+    /// First attempts.
+    pub first: u64,
+    /// Repeats.
+    pub again: u64,
+    /// Of both, calls whose answer never came: they may not have counted.
+    pub lost: u64,
+}
+
+/// A tenant's month so far.
+#[derive(Clone, Debug)]
+pub struct MonthStatus {
+    /// Whose.
+    pub tenant: String,
+    /// Which.
+    pub month: Month,
+    /// Calls that its plan allows; 0 = unknown.
+    pub quota: u64,
+    /// A person opened the reserve.
+    pub open: bool,
+    /// Calls of the last days.
+    pub pace: Pace,
+    /// Its apps: name, calls by cause, calls of the month before.
+    pub apps: Vec<(String, BTreeMap<String, CauseCalls>, u64)>,
+}
+
+impl MonthStatus {
+    /// Calls so far, of all its apps.
+    pub fn calls(&self) -> u64 {
+        let causes = self.apps.iter().flat_map(|(_, causes, _)| causes.values());
+        causes.map(|cause| cause.first + cause.again).sum()
+    }
 }
 
 /// One app's queue.
@@ -260,4 +374,6 @@ pub struct Status {
     pub bytes: u64,
     /// What keeps the store from writing.
     pub ill: Option<Ill>,
+    /// Every tenant's month.
+    pub months: Vec<MonthStatus>,
 }

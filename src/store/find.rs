@@ -171,6 +171,7 @@ mod tests {
             content_retention_ms: 86_400_000,
             apps: vec![String::from("ops"), String::from("hr")],
             budgets: Vec::new(),
+            months: Vec::new(),
         };
         let (store, closer) = Store::open(options, Clock::system()).await.unwrap();
         let first = posted(&store, "b", "ops", "k").await;

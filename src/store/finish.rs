@@ -4,7 +4,7 @@
 //! unknown outcome forbids is decided before (`dispatch`); a stored wish to take a job back is
 //! honoured here, because only here both are known at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -15,7 +15,7 @@ use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Reader, Spent, State
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
-use crate::store::{act, day, doubt, reads};
+use crate::store::{act, day, doubt, month, reads};
 
 /// Attempts that stay on a job: the first ones, then the newest.
 const ATTEMPTS_KEPT: i64 = 40;
@@ -83,12 +83,21 @@ pub struct Finish {
     pub verify: bool,
     /// It was sent again at somebody's word.
     pub resent: bool,
-    /// The call counts towards the month's quota.
-    pub counted: bool,
+    /// How the call counts towards the month's quota, if it does.
+    pub counted: Option<Counted>,
     /// What a follow-up learned: JSON.
     pub progress: Option<String>,
     /// Who read the message that it asks about.
     pub readers: Vec<Reader>,
+}
+
+/// A call that counts towards the month's quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// It repeats an attempt.
+    pub again: bool,
+    /// Its answer never came: it may not have counted.
+    pub lost: bool,
 }
 
 impl Finish {
@@ -107,15 +116,13 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
         return Ok(());
     }
     let mut rows = Vec::with_capacity(results.len());
-    let mut ledger: BTreeMap<(AppId, &'static str), i64> = BTreeMap::new();
+    let mut ledger = month::Counts::default();
     for result in results {
         let head = &result.head;
         let (outcome, at_ms) = (result.record.outcome, result.record.at_ms);
         day::ended(tx, head.app, head.kind, head.weight, outcome, at_ms).await?;
-        if result.counted {
-            *ledger
-                .entry((result.head.app, result.head.api().name()))
-                .or_default() += 1;
+        if let Some(Counted { again, lost }) = result.counted {
+            ledger.add(head.app, head.cause(), again, lost);
         }
         let whole = match result.part {
             None if head.kind.asks_reads() && !reads::keep(tx, result).await? => {
@@ -149,7 +156,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
             tx.changes.measured.tried.push(tried);
         }
     }
-    write_ledger(tx, &ledger).await
+    month::write(tx, &ledger).await
 }
 
 /// Where the whole job goes: where its one attempt leads, or what its parts come to.
@@ -588,35 +595,4 @@ pub(super) async fn parts_end(tx: &mut Tx<'_>, seq: i64) -> Result<Whole, sqlx::
             ..Fault::default()
         });
     Ok(Whole::ended(state, Some(fault)))
-}
-
-async fn write_ledger(
-    tx: &mut Tx<'_>,
-    ledger: &BTreeMap<(AppId, &'static str), i64>,
-) -> Result<(), sqlx::Error> {
-    if ledger.is_empty() {
-        return Ok(());
-    }
-    let month = month(tx.now.wall_ms);
-    let rows: Vec<Value> = ledger
-        .iter()
-        .map(|((app, api), calls)| json!([app.0, month, api, calls]))
-        .collect();
-    sqlx::query(
-        "insert into month_calls (app, month, api, calls)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1) where true
-         on conflict (app, month, api) do update set calls = calls + excluded.calls",
-    )
-    .bind(json!(rows).to_string())
-    .execute(&mut *tx.conn)
-    .await?;
-    Ok(())
-}
-
-/// `2026-11`: the quota's months are taken to begin in UTC+8. Source: feishu/limits.md, section 1.3.
-pub(super) fn month(wall_ms: i64) -> String {
-    const HOURS_EAST: i64 = 8;
-    let at = jiff::Timestamp::from_millisecond(wall_ms.saturating_add(HOURS_EAST * 3_600_000))
-        .unwrap_or_default();
-    at.strftime("%Y-%m").to_string()
 }

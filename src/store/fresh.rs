@@ -69,7 +69,8 @@ async fn waiting(
         "with busy as materialized (select app, lane from job where state = 'sending')
          select job.seq,
                 exists (select 1 from pause
-                         where pause.app in (0, job.app) and pause.lane in ('', job.lane) and api in ('', ?2 ->> job.kind)),
+                         where pause.app in (0, job.app) and pause.lane in ('', job.lane) and api in ('', ?2 ->> job.kind)
+                           and not (spares = 'high' and job.priority = 1)),
                 exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
                            and other.rank = 0 and other.lane = job.lane)
                 or (job.rank > 1 and
@@ -158,6 +159,7 @@ mod tests {
                 urgent_sms: 0,
                 urgent_phone: 0,
             }],
+            months: Vec::new(),
         };
         Store::open(options, Clock::system()).await.unwrap()
     }

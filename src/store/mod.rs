@@ -24,6 +24,7 @@ mod health;
 mod insert;
 mod mark;
 mod measure;
+mod month;
 mod open;
 mod pause;
 mod read;
@@ -38,7 +39,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
@@ -48,7 +49,7 @@ pub use self::backup::{Backup, Copied, CopyError, back_up};
 pub use self::doubt::Case;
 pub use self::events::{Event, Events, Gap, Heard, News};
 pub use self::face::*;
-pub use self::finish::{End, Finish, UnknownMove};
+pub use self::finish::{Counted, End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
 use self::health::Health;
 pub use self::mark::{Left, Past};
@@ -81,6 +82,8 @@ pub struct Options {
     pub apps: Vec<String>,
     /// What each of them may spend a day, in the same order.
     pub budgets: Vec<Budget>,
+    /// Where each of them counts its month, in the same order.
+    pub months: Vec<MonthOf>,
 }
 
 /// People that an app may buzz a day, in ways that cost money.
@@ -113,6 +116,7 @@ struct Shared {
     /// What the ids of this database's events begin with.
     epoch: String,
     max_pending: AtomicU64,
+    months: Mutex<Vec<MonthOf>>,
     apps: Vec<(AppId, String)>,
     pulse: Mutex<Pulse>,
     metrics: Arc<Metrics>,
@@ -162,6 +166,7 @@ impl Store {
         let metrics = Arc::<Metrics>::default();
         let readers = opened.readers.clone();
         let max_pending = options.max_pending;
+        let months = Mutex::new(options.months.clone());
         let path = opened.path.clone();
         let writer = writer::Writer::new(
             opened,
@@ -199,6 +204,7 @@ impl Store {
             hub,
             epoch,
             max_pending: AtomicU64::new(max_pending),
+            months,
             apps,
             pulse: Mutex::default(),
             metrics,
@@ -342,8 +348,10 @@ impl Store {
     /// The store is closing.
     pub async fn tune(&self, options: Options) -> Result<(), StoreError> {
         let max_pending = options.max_pending;
+        let months = options.months.clone();
         self.ask(|reply| Request::Tune(Box::new(options), reply))
             .await?;
+        *self.locked_months() = months;
         self.shared
             .max_pending
             .store(max_pending, Ordering::Relaxed);
@@ -553,6 +561,34 @@ impl Store {
         day::batches_today(&self.shared.readers, wall_ms)
             .await
             .map_err(self.failed())
+    }
+
+    /// The present month as a dispatcher that begins must know it.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn month_start(&self) -> Result<MonthStart, StoreError> {
+        let wall_ms = self.shared.clock.wall_ms();
+        month::start(&self.shared.readers, wall_ms)
+            .await
+            .map_err(self.failed())
+    }
+
+    /// Writes into the month's ledger what belongs to no attempt of a job. `false`: it stands there.
+    ///
+    /// # Errors
+    /// Nothing was written; say it again.
+    pub async fn say_of_month(&self, word: MonthWord) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Month(word, reply)).await
+    }
+
+    fn locked_months(&self) -> MutexGuard<'_, Vec<MonthOf>> {
+        let months = &self.shared.months;
+        months.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn months(&self) -> Vec<MonthOf> {
+        self.locked_months().clone()
     }
 
     /// May this id have been a job that was purged?

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use crate::job::{AppId, Head, Kind, Reach, Steer};
 use crate::store::writer::Tx;
-use crate::store::{Pause, PauseError};
+use crate::store::{Pause, PauseError, month};
 
 /// Pauses by hand at one time: each is held in memory, and shown.
 const PAUSES_MAX: i64 = 10_000;
@@ -76,6 +76,9 @@ pub(super) async fn steer(
             .execute(&mut *tx.conn)
             .await?;
             tx.memory.paused -= gone.rows_affected() as i64;
+            if reach.lane.is_none() && reach.kind.is_none() {
+                month::open_up(tx, reach.app).await?;
+            }
         }
     }
     tx.changes.steered.push(steer.clone());
@@ -148,7 +151,7 @@ pub(super) fn left(tx: &mut Tx<'_>, head: Option<Head>) {
 pub(super) async fn over(readers: &SqlitePool, reach: &Reach) -> Result<Vec<Pause>, sqlx::Error> {
     let (app, lane, api) = key(reach);
     let rows = sqlx::query(
-        "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms
+        "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms, spares
            from pause left join app on app.id = pause.app
           where (?1 = 0 or pause.app in (0, ?1)) and (?2 = '' or lane in ('', ?2)) and (?3 = '' or api in ('', ?3))
           order by app.name, lane, api",
@@ -161,20 +164,23 @@ pub(super) async fn over(readers: &SqlitePool, reach: &Reach) -> Result<Vec<Paus
     Ok(rows.iter().map(super::status::pause).collect())
 }
 
-/// Does a pause cover this job, by hand or by the relay?
+/// Does a pause cover this job, by hand or by the relay? `spared`: the month's reserve is for it too.
 pub(super) async fn covers(
     conn: &mut SqliteConnection,
     app: i64,
     lane: &str,
     kind: Kind,
+    spared: bool,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select exists (select 1 from pause
-                         where app in (0, ?1) and lane in ('', ?2) and api in ('', ?3))",
+                         where app in (0, ?1) and lane in ('', ?2) and api in ('', ?3)
+                           and not (?4 and spares = 'high'))",
     )
     .bind(app)
     .bind(lane)
     .bind(kind.api().name())
+    .bind(spared)
     .fetch_one(conn)
     .await
 }
@@ -203,6 +209,7 @@ mod tests {
                 };
                 2
             ],
+            months: Vec::new(),
         };
         Store::open(options, Clock::system()).await.unwrap()
     }

@@ -7,12 +7,13 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::clock::parse_rfc3339;
+use crate::job::month::Level;
 use crate::job::{
     Action, Attempt, Fault, Job, JobId, Kind, Outcome, PartRecord, Priority, RecallRecord, State,
     WaitingFor,
 };
 use crate::store::insert::ALONE;
-use crate::store::{Filter, Name, Page, Store, doubt, find, pause, reads};
+use crate::store::{Filter, Name, Page, Store, doubt, find, mark, pause, reads};
 
 /// Rows read at once: one holds some kilobytes while it is read, whatever is in it.
 const ROWS_AT_ONCE: usize = 64;
@@ -365,7 +366,8 @@ async fn waiting_for(
     if row.get::<i64, _>("blocked") > 0 {
         return Ok(WaitingFor::Dependency);
     }
-    if pause::covers(&mut *conn, row.get("app"), lane, kind).await? {
+    let spared = mark::head(row).is_some_and(|head| head.is_spared(Level::Reserve));
+    if pause::covers(&mut *conn, row.get("app"), lane, kind, spared).await? {
         return Ok(WaitingFor::App);
     }
     if later {

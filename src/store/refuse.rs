@@ -20,9 +20,10 @@ pub(super) fn refuse(batch: Vec<Request>, why: &Failure) {
             Request::Accept(_, to) => drop(to.send(Err(error().into()))),
             Request::Mark(_, to) => drop(to.send(Err(error()))),
             Request::Act(_, _, _, to) => drop(to.send(Err(error().into()))),
-            Request::AskProgress(_, to) | Request::AskDoubt(_, to) | Request::Sweep(to) => {
-                drop(to.send(Err(error())))
-            }
+            Request::AskProgress(_, to)
+            | Request::AskDoubt(_, to)
+            | Request::Sweep(to)
+            | Request::Month(_, to) => drop(to.send(Err(error()))),
         }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use crate::job::{AppId, State};
-use crate::store::{AppStatus, LaneStatus, Pause, Status, Store, bytes_of, finish};
+use crate::store::{AppStatus, LaneStatus, Pause, Spares, Status, Store, bytes_of, month};
 
 /// How many of the newest ends are looked at for an app's last success.
 const NEWEST: i64 = 1000;
@@ -14,10 +14,7 @@ const NEWEST: i64 = 1000;
 pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
     let readers = &store.shared.readers;
     let counts = sqlx::query("select app.name, counter.name, counter.value from counter join app on app.id = counter.app").fetch_all(readers).await?;
-    let calls = sqlx::query("select app.name, sum(calls) from month_calls join app on app.id = month_calls.app where month = ?1 group by app.name")
-        .bind(finish::month(store.shared.clock.wall_ms()))
-        .fetch_all(readers)
-        .await?;
+    let months = month::status(store, store.shared.clock.wall_ms()).await?;
     let pauses = pauses(&mut *store.shared.readers.acquire().await?).await?;
     let pulse = store.pulse();
     let names: Vec<String> = sqlx::query_scalar("select name from app order by id")
@@ -45,10 +42,13 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
             .filter(|(state, _)| state.is_pending())
             .map(|(_, n)| n)
             .sum::<u64>();
-        let month_calls = calls
+        let month_calls = months
             .iter()
-            .find(|row| row.get::<&str, _>(0) == name)
-            .map_or(0, |row| row.get::<i64, _>(1).max(0).unsigned_abs());
+            .flat_map(|month| &month.apps)
+            .filter(|(app, _, _)| *app == name)
+            .flat_map(|(_, causes, _)| causes.values())
+            .map(|cause| cause.first + cause.again)
+            .sum();
         let paused = pauses
             .iter()
             .filter(|pause| pause.app == name || pause.app.is_empty())
@@ -68,6 +68,7 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
             paused,
         });
     }
+    status.months = months;
     status.lanes = pulse
         .lanes
         .iter()
@@ -107,7 +108,7 @@ fn lane_status(store: &Store, app: AppId, lane: &str, oldest_due_ms: i64) -> Opt
 /// Everything that is stopped.
 async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sqlx::Error> {
     let rows = sqlx::query(
-        "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms
+        "select coalesce(app.name, ''), lane, api, by, code, reason, since_ms, probe_ms, spares
            from pause left join app on app.id = pause.app
           order by app.name, lane, api",
     )
@@ -116,7 +117,7 @@ async fn pauses(conn: &mut SqliteConnection) -> Result<Vec<Pause>, sqlx::Error> 
     Ok(rows.iter().map(pause).collect())
 }
 
-/// A row of app's name, lane, api, by, code, reason, since_ms, probe_ms.
+/// A row of app's name, lane, api, by, code, reason, since_ms, probe_ms, spares.
 pub(super) fn pause(row: &SqliteRow) -> Pause {
     Pause {
         app: row.get(0),
@@ -127,5 +128,6 @@ pub(super) fn pause(row: &SqliteRow) -> Pause {
         reason: row.get(5),
         since_ms: row.get(6),
         probe_ms: row.get(7),
+        spares: Spares::from_name(row.get(8)),
     }
 }

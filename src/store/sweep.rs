@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, day, dependents, mark, pause};
+use crate::store::{Pause, day, dependents, mark, month, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -26,6 +26,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .execute(&mut *tx.conn)
         .await?;
     day::drop_old(tx).await?;
+    month::drop_old(tx).await?;
     Ok(due || over || old)
 }
 
@@ -302,7 +303,7 @@ pub(super) async fn pauses(tx: &mut Tx<'_>, list: &[Pause]) -> Result<(), sqlx::
         } else {
             tx.app_id(&pause.app).map_or(0, |app| app.0)
         };
-        sqlx::query("insert into pause (app, lane, api, by, code, reason, since_ms, probe_ms) values (?1, ?2, ?3, 'fault', ?4, ?5, ?6, ?7) on conflict do nothing")
+        sqlx::query("insert into pause (app, lane, api, by, code, reason, since_ms, probe_ms, spares) values (?1, ?2, ?3, 'fault', ?4, ?5, ?6, ?7, ?8) on conflict do nothing")
             .bind(app)
             .bind(&pause.lane)
             .bind(&pause.api)
@@ -310,6 +311,7 @@ pub(super) async fn pauses(tx: &mut Tx<'_>, list: &[Pause]) -> Result<(), sqlx::
             .bind(&pause.reason)
             .bind(pause.since_ms)
             .bind(pause.probe_ms)
+            .bind(pause.spares.name())
             .execute(&mut *tx.conn)
             .await?;
     }

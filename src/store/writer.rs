@@ -25,8 +25,8 @@ use crate::store::open::{self, Opened};
 use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
-    AcceptError, Accepted, Act, ActError, Acted, Finish, Options, Pause, PauseError, StoreError,
-    accept, act, alive, doubt, finish, mark, pause, reads, sweep, upload,
+    AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
+    StoreError, accept, act, alive, doubt, finish, mark, month, pause, reads, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -58,6 +58,7 @@ pub(super) enum Request {
     Pauses(Vec<Pause>, Reply<()>),
     Steer(Steer, String, oneshot::Sender<Result<(), PauseError>>),
     Tune(Box<Options>, Reply<()>),
+    Month(MonthWord, Reply<bool>),
 }
 
 impl std::fmt::Debug for Request {
@@ -76,6 +77,7 @@ impl std::fmt::Debug for Request {
             Request::Pauses(..) => "Pauses",
             Request::Steer(..) => "Steer",
             Request::Tune(..) => "Tune",
+            Request::Month(..) => "Month",
         })
     }
 }
@@ -503,6 +505,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
             Request::AskReads(ids, _) => reads::ask(tx, ids).await?,
             Request::AskDoubt(id, _) => *answer = Answer::Flag(doubt::ask(tx, *id).await?),
             Request::Sweep(_) => *answer = Answer::Flag(sweep::apply(tx).await?),
+            Request::Month(word, _) => *answer = Answer::Flag(month::say(tx, word).await?),
             Request::Pauses(pauses, _) => sweep::pauses(tx, pauses).await?,
             Request::Attach(..) => pause::attach(tx).await?,
             Request::Steer(steer, reason, _) => {
@@ -596,10 +599,8 @@ fn reply(request: Request, answer: Answer) {
         (Request::Accept(_, to), Answer::Accept(result)) => drop(to.send(result)),
         (Request::Mark(_, to), Answer::Marked(marked)) => drop(to.send(Ok(marked))),
         (Request::Act(_, _, _, to), Answer::Act(result)) => drop(to.send(result)),
-        (
-            Request::AskProgress(_, to) | Request::AskDoubt(_, to) | Request::Sweep(to),
-            Answer::Flag(flag),
-        ) => drop(to.send(Ok(flag))),
+        (Request::AskProgress(_, to) | Request::AskDoubt(_, to), Answer::Flag(is))
+        | (Request::Sweep(to) | Request::Month(_, to), Answer::Flag(is)) => drop(to.send(Ok(is))),
         (request, _) => tracing::error!(?request, "written, with an answer of another kind"),
     }
 }

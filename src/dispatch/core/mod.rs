@@ -4,8 +4,11 @@
 //! the loop (`run`) for the rest; neither waits here.
 //! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
 
+mod month;
 mod show;
 mod steer;
+
+pub(super) use self::month::Spent;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,6 +16,7 @@ use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
 
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
+use crate::dispatch::core::month::Months;
 use crate::dispatch::held::Held;
 use crate::dispatch::judge::Judgement;
 use crate::dispatch::lanes::{Doubtful, Group, LaneName, Lanes, Slot};
@@ -78,6 +82,8 @@ pub(super) struct Told<'a> {
     pub(super) refund: bool,
     /// The chat that the message went to.
     pub(super) chat: Option<&'a str>,
+    /// It counts towards the month's quota.
+    pub(super) counted: bool,
 }
 
 /// All that decides who goes.
@@ -88,6 +94,7 @@ pub(super) struct Core {
     pace: Pace,
     /// What people paused.
     held: Held,
+    months: Months,
     pauses: Pauses,
     api_breakers: HashMap<Group, Breaker>,
     base_breakers: Vec<Breaker>,
@@ -109,6 +116,7 @@ struct Closed {
 impl Core {
     pub(super) fn new(apps: Vec<AppPlace>) -> Core {
         let bases = apps.iter().map(|app| app.base + 1).max().unwrap_or(0);
+        let tenants = apps.iter().map(|app| app.tenant + 1).max().unwrap_or(0);
         let pace = Pace::new(
             apps.iter()
                 .map(|app| (TenantIx(app.tenant), app.limits))
@@ -118,6 +126,7 @@ impl Core {
             lanes: Lanes::new(apps.len()),
             pace,
             held: Held::default(),
+            months: Months::new(tenants, apps.len()),
             pauses: Pauses::default(),
             api_breakers: HashMap::new(),
             base_breakers: (0..bases).map(|_| Breaker::of_base_url()).collect(),
@@ -201,7 +210,7 @@ impl Core {
         let name = (app, head.lane.clone());
         let group = (app, head.api());
         if !self.running
-            || self.held.covers(head)
+            || self.waits(app, head)
             || self.held.splits(head.app, &head.lane)
             || self.lanes.holds(&name)
             || !self.lanes.knows_all(app)
@@ -236,6 +245,7 @@ impl Core {
 
     fn fly(&mut self, head: Head, name: LaneName, hold: Hold, probe: Probe) {
         self.flight_bytes += u64::from(head.size);
+        self.month_takes(name.0, &head);
         self.flights.insert(
             head.seq,
             Flight {
@@ -251,6 +261,7 @@ impl Core {
     pub(super) fn pick(&mut self, wall_ms: i64, steady_ms: i64) -> Vec<i64> {
         self.lanes.wake(wall_ms, steady_ms);
         self.pace.set_wall(wall_ms - steady_ms);
+        self.month_turns(wall_ms, steady_ms);
         let mut picked = Vec::new();
         if !self.running {
             return picked;
@@ -478,6 +489,7 @@ impl Core {
             };
             self.flight_bytes -= u64::from(flight.head.size);
             self.pace.refund(flight.hold);
+            self.month_ended(flight.name.0, &flight.head, false);
             let group = (flight.name.0, flight.head.api());
             if flight.probe.pause {
                 self.pauses.probe_told_nothing(self.spot(group), steady_ms);
@@ -536,6 +548,7 @@ impl Core {
             true => self.pace.refund(flight.hold),
             false => self.pace.answered(flight.hold, steady_ms),
         }
+        self.month_ended(group.0, &flight.head, told.counted);
         self.tell_pauses(group, flight.probe, told, steady_ms);
         self.end_probe(group, flight.probe, told.judgement.breaker, steady_ms);
         if told.judgement.breaker == BreakerEvent::Ok && group.1.endpoint().repeat == Repeat::Read {

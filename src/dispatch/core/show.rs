@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::dispatch::breaker::PauseKey;
-use crate::store::Pause;
+use crate::store::{Pause, Spares};
 
 impl Core {
     /// What is stopped, for those who look.
@@ -58,6 +58,8 @@ impl Core {
                 None,
             ));
         }
+        // Where both stop an app, the harder one is shown.
+        list.extend(self.month_stops());
         list.sort_by(|a, b| (&a.app, &a.api).cmp(&(&b.app, &b.api)));
         list
     }
@@ -80,6 +82,7 @@ fn stop(
         reason: reason.to_owned(),
         since_ms,
         probe_ms,
+        spares: Spares::Nobody,
     }
 }
 

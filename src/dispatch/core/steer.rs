@@ -22,6 +22,7 @@ impl Core {
                     if self.held.lift(reach) {
                         self.find_again(reach);
                     }
+                    self.open_month(reach);
                     self.probe(reach, steady_ms);
                 }
             }
@@ -96,7 +97,7 @@ impl Core {
             return;
         };
         let name = (app, head.lane.clone());
-        if self.held.covers(&head) {
+        if self.waits(app, &head) {
             // Where it comes to stand first, nobody behind it may go.
             self.lanes.park(&name, |first| head.order() < first.order());
             if self.lanes.holds(&name) {
@@ -154,11 +155,11 @@ impl Core {
 
     /// A lane whose first job is paused is as good as empty.
     fn wait(&self, lane: &mut LaneHead) {
-        if lane
-            .head
-            .as_ref()
-            .is_some_and(|head| self.held.covers(head))
-        {
+        let Some(app) = self.app_of(lane.app) else {
+            return;
+        };
+        lane.other.take_if(|other| self.waits(app, other));
+        if lane.head.as_ref().is_some_and(|head| self.waits(app, head)) {
             (lane.head, lane.other) = (None, None);
         }
     }

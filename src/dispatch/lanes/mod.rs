@@ -559,17 +559,13 @@ impl Lanes {
 
     /// The lane makes room when its first job must wait for a person's word.
     pub(super) fn park(&mut self, name: &LaneName, must: impl Fn(&Head) -> bool) {
-        let Some(lane) = self.names.get(name).and_then(|slot| self.lanes.get(slot)) else {
-            return;
-        };
-        match &lane.place {
-            Place::Ready { head, .. } | Place::Waiting { head, .. } if must(head) => {
-                self.forget(name)
+        let slot = self.names.get(name);
+        let place = slot.and_then(|slot| Some(&mut self.lanes.get_mut(slot)?.place));
+        if let Some(Place::Ready { head, other } | Place::Waiting { head, other, .. }) = place {
+            match must(head) {
+                true => self.forget(name),
+                false => drop(other.take_if(|other| must(other))),
             }
-            Place::Ready { .. }
-            | Place::Waiting { .. }
-            | Place::Busy { .. }
-            | Place::Reading { .. } => {}
         }
     }
 

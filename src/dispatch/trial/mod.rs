@@ -338,6 +338,7 @@ impl Trial {
             msg: "",
             refund: outcome == Outcome::NotSent,
             chat: None,
+            counted: true,
         };
         self.core.answered(seq, &told, self.now);
         self.ends.insert(seq, end);

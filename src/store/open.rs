@@ -54,16 +54,11 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     let mut writer = connect_writer(path)
         .await
         .map_err(|error| unusable(path, &error))?;
-    check_version(path, &mut writer).await?;
-    match damage::check(path, &mut writer).await {
-        Ok(None) => {}
-        Ok(Some(found)) => return Err(damaged(path, &found)),
-        Err(error) => return Err(unusable(path, &error)),
+    if let Err(refused) = prepare(path, &mut writer).await {
+        // Left to the end of the process, it may leave an empty log behind.
+        writer.close().await.ok();
+        return Err(refused);
     }
-    MIGRATIONS
-        .run(&mut writer)
-        .await
-        .map_err(|error| not_migrated(path, &error))?;
     let readers = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(READERS)
@@ -84,6 +79,20 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         path: path.to_owned(),
         lock,
     })
+}
+
+/// Looks at what is there, and brings it to this program's schema.
+async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    check_version(path, writer).await?;
+    match damage::check(path, writer).await {
+        Ok(None) => {}
+        Ok(Some(found)) => return Err(damaged(path, &found)),
+        Err(error) => return Err(unusable(path, &error)),
+    }
+    MIGRATIONS
+        .run(writer)
+        .await
+        .map_err(|error| not_migrated(path, &error))
 }
 
 /// A file without its end, and a log with a break: SQLite would go on without a word.

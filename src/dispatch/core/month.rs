@@ -310,6 +310,8 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use feishu_im::PauseScope;
+
     use super::*;
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::pace::Limits;
@@ -462,6 +464,19 @@ mod tests {
             };
             core.read(vec![lane], NOVEMBER);
         }
+    }
+
+    /// Feishu refused everything of the old month; nobody waits for the next probe of that.
+    #[test]
+    fn what_was_refused_for_the_old_month_is_asked_for_as_soon_as_it_turns() {
+        let mut core = core(0);
+        let spot = core.spot((0, Kind::Send.api()));
+        let why = (99_991_403, "used up");
+        core.pick(NOVEMBER, 0);
+        core.pauses.begin(spot, PauseScope::Tenant, why, false, 0);
+        core.stood(normal(1, "oc_a"), NOVEMBER);
+        assert!(core.pick(DECEMBER - 1, 500).is_empty());
+        assert_eq!(core.pick(DECEMBER, 501), [1]);
     }
 
     #[test]

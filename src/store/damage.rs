@@ -28,10 +28,14 @@ pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Damage was seen: the next start looks at the whole file, however large it is.
-pub(super) fn remember(database: &Path) {
+/// What is said of a log that became shorter under a running relay. The file without it is sound, only old.
+pub(super) const CUT: &str = "it was cut off while the relay ran";
+
+/// Damage was seen: the next start looks at the whole file, however large it is. `found` is for people, and
+/// tells that start of a log that was cut.
+pub(super) fn remember(database: &Path, found: &str) {
     let mark = beside(database, ".damaged");
-    if let Err(error) = File::create(&mark) {
+    if let Err(error) = std::fs::write(&mark, format!("{found}\n")) {
         tracing::warn!(%error, "{} could not be made: a restart may not notice the damage at once", mark.display());
     }
 }
@@ -73,6 +77,12 @@ pub(super) async fn check(
         // A list of its findings, one a line; the first is enough for a sentence.
         let first = found.lines().next_back().unwrap_or_default();
         return Ok(Some(first.to_owned()));
+    }
+    if std::fs::read_to_string(&mark).is_ok_and(|found| found.contains(CUT)) {
+        return Ok(Some(format!(
+            "a part of its log is lost, which the file does not show; delete {} only if what was accepted last may be missing",
+            mark.display()
+        )));
     }
     if seen && let Err(error) = std::fs::remove_file(&mark) {
         tracing::warn!(%error, "{} says that the database was damaged; it is not any more", mark.display());

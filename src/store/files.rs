@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 
 use crate::store::damage::beside;
 use crate::store::health::{Cause, Failure};
-use crate::store::{StoreError, open};
+use crate::store::{StoreError, damage, open};
 
 /// The database, its log and its lock, as they were opened.
 #[derive(Debug)]
 pub(super) struct Files {
     database: PathBuf,
     opened: [(PathBuf, Id); 2],
+    /// Length of the log when it was last looked at, bytes.
+    log_len: u64,
     /// Held so that no second daemon opens the database.
     lock: File,
 }
@@ -38,6 +40,7 @@ impl Files {
                 id_of(database.to_owned())?,
                 id_of(beside(database, "-wal"))?,
             ],
+            log_len: 0,
             lock,
         })
     }
@@ -45,9 +48,13 @@ impl Files {
     /// # Errors
     /// They are not; nothing may be written, and nothing opened by its name.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
+        let mut log_len = 0;
         for (path, was) in &self.opened {
             match std::fs::metadata(path) {
-                Ok(file) if id(&file) == *was => {}
+                Ok(file) if file.nlink() > 1 => {
+                    return Err(Failure::new(Cause::Busy, path, &open::TWO_NAMES));
+                }
+                Ok(file) if id(&file) == *was => log_len = file.len(),
                 Ok(_) => return Err(Failure::new(Cause::Gone, path, &"replaced")),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(Failure::new(Cause::Gone, path, &"deleted"));
@@ -55,6 +62,12 @@ impl Files {
                 Err(error) => return Err(Failure::at(path, &error)),
             }
         }
+        // While it is open SQLite shortens it to its limit, and to no less.
+        if log_len < self.log_len.min(open::LOG_MAX) {
+            let (log, _) = &self.opened[1];
+            return Err(Failure::new(Cause::Damaged, log, &damage::CUT));
+        }
+        self.log_len = log_len;
         self.keep_lock()
     }
 

@@ -194,7 +194,7 @@ impl Health {
         drop(ill);
         match failure.cause {
             Cause::Closing => return,
-            Cause::Damaged => damage::remember(&self.path),
+            Cause::Damaged => damage::remember(&self.path, &failure.text),
             _ => {}
         }
         tracing::error!(
@@ -204,11 +204,24 @@ impl Health {
     }
 
     /// Something was written.
-    pub(super) fn well(&self, now_ms: i64) {
-        let was = self.lock().take();
-        if let Some(was) = was {
-            let after_s = now_ms.saturating_sub(was.since_ms).max(0) / 1000;
-            tracing::info!(after_s, "the store writes again");
+    ///
+    /// # Errors
+    /// A reader found damage meanwhile, which no write mends: what was written is not to be relied on.
+    pub(super) fn well(&self, now_ms: i64) -> Result<(), Failure> {
+        let mut ill = self.lock();
+        match ill.take() {
+            None => Ok(()),
+            Some(damaged) if damaged.failure.cause == Cause::Damaged => {
+                let failure = damaged.failure.clone();
+                *ill = Some(damaged);
+                Err(failure)
+            }
+            Some(was) => {
+                drop(ill);
+                let after_s = now_ms.saturating_sub(was.since_ms).max(0) / 1000;
+                tracing::info!(after_s, "the store writes again");
+                Ok(())
+            }
         }
     }
 
@@ -286,7 +299,7 @@ mod tests {
         health.fell(&failing, 3000);
         let ill = health.ill().unwrap();
         assert_eq!((ill.failure.cause, ill.since_ms), (Cause::Failing, 1000));
-        health.well(4000);
+        assert_eq!(health.well(4000), Ok(()));
         assert_eq!(health.ill(), None);
     }
 
@@ -300,10 +313,12 @@ mod tests {
         health.fell(&full, 0);
         assert_eq!(health.permits().await, Ok(()), "there is room");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        health.well(0);
+        assert_eq!(health.well(0), Ok(()));
         let damaged = Failure::new(Cause::Damaged, &path, &"malformed");
         health.fell(&damaged, 0);
         health.fell(&full, 0);
+        // A batch that was under way when a reader found it mends nothing.
+        assert_eq!(health.well(0), Err(damaged.clone()));
         assert_eq!(health.permits().await, Err(damaged));
         assert!(folder.path().join("relay.db.damaged").exists());
     }

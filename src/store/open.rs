@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,11 @@ const WRITER_CACHE: &str = "-8192";
 const READER_CACHE: &str = "-1024";
 /// Pages in the log before they are brought into the file; larger is faster and recovers slower.
 const CHECKPOINT_PAGES: &str = "4000";
+
+/// What SQLite leaves of the log when it grew beyond it, bytes.
+pub(super) const LOG_MAX: u64 = 64 << 20;
+/// Why a file with two names is not opened: SQLite keeps a log and a lock for each.
+pub(super) const TWO_NAMES: &str = "it has a second name (a hard link)";
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
@@ -47,6 +52,7 @@ pub(super) struct Opened {
 /// `Unusable`: another daemon has it, it is no database, it is damaged or takes no writes, a newer relay made
 /// it, or it is a copy or the rest of a move; nothing was changed. `Unavailable`: the disk is full or fails.
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
+    let path = &one_name(path)?;
     let lock = lock(path)?;
     read_log(path)?;
     look(path).await?;
@@ -79,6 +85,28 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         path: path.to_owned(),
         lock,
     })
+}
+
+/// The file behind a symbolic link, since SQLite keeps the log beside that; refuses a file with two names.
+fn one_name(path: &Path) -> Result<PathBuf, StoreError> {
+    let link = std::fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink());
+    let path = if link {
+        std::fs::canonicalize(path).map_err(|error| {
+            StoreError::Unusable(format!(
+                "{} is a symbolic link that leads nowhere: {error}",
+                path.display()
+            ))
+        })?
+    } else {
+        path.to_owned()
+    };
+    if std::fs::metadata(&path).is_ok_and(|file| file.nlink() > 1) {
+        return Err(StoreError::Unusable(format!(
+            "{}: {TWO_NAMES}; a relay under each would lose the other's jobs; remove one of them",
+            path.display()
+        )));
+    }
+    Ok(path)
 }
 
 /// Looks at what is there, and brings it to this program's schema.
@@ -193,7 +221,7 @@ pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", WRITER_CACHE)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("journal_size_limit", "67108864");
+        .pragma("journal_size_limit", LOG_MAX.to_string());
     options.connect().await
 }
 

@@ -371,7 +371,8 @@ impl Writer {
         let changes = std::mem::take(&mut tx.changes);
         match result {
             Ok(answers) => {
-                self.seams.health.well(self.seams.clock.wall_ms());
+                let well = self.seams.health.well(self.seams.clock.wall_ms());
+                well.map_err(Trouble::Broken)?;
                 Ok((answers, changes))
             }
             Err(error) => {

@@ -28,7 +28,9 @@ async fn waiting(n: usize) -> (House, Vec<String>) {
 }
 
 fn is_refused_as_damaged(house: &House) {
-    let files = |_: ()| [house.database(), log_of(house)].map(|file| fs::read(file).ok());
+    // An empty log is none: a process that ends may leave it.
+    let read = |file: PathBuf| fs::read(file).ok().filter(|bytes| !bytes.is_empty());
+    let files = |_: ()| [house.database(), log_of(house)].map(read);
     let before = files(());
     let ended = serve(house);
     let said = said(&ended);
@@ -64,6 +66,53 @@ async fn a_log_with_a_broken_middle_is_refused_and_left_as_it_is() {
     log.write_all_at(b"!!", 32 + frames / 2 * FRAME + 1000)
         .unwrap();
     is_refused_as_damaged(&house);
+}
+
+/// The file without its log is sound, only old: jobs that were accepted are not in it.
+#[tokio::test]
+async fn a_log_that_was_cut_off_under_a_running_relay_is_damage_for_good() {
+    let (mut house, _) = waiting(5).await;
+    let log = OpenOptions::new().write(true).open(log_of(&house)).unwrap();
+    log.set_len(0).unwrap();
+    for _ in 0..5 {
+        house.request("GET", "/v1/jobs?limit=50", None).await;
+        let refused = house
+            .request("POST", "/v1/jobs", Some(message(json!({}))))
+            .await;
+        assert_eq!(refused.0, 503, "{}", refused.1);
+    }
+    house.kill();
+    is_refused_as_damaged(&house);
+    is_refused_as_damaged(&house);
+    assert!(house.effects("message").await.is_empty());
+}
+
+/// A relay under each name would have a log and a lock of its own.
+#[tokio::test]
+async fn a_database_with_two_names_is_refused_and_a_symbolic_link_is_followed() {
+    let (mut house, ids) = waiting(1).await;
+    house.stop();
+    let other = house.dir.path().join("other.db");
+    fs::hard_link(house.database(), &other).unwrap();
+    let ended = serve(&house);
+    let words = said(&ended);
+    assert_eq!(ended.status.code(), Some(2), "{words}");
+    assert!(words.contains("a second name"), "{words}");
+    fs::remove_file(house.database()).unwrap();
+    std::os::unix::fs::symlink(&other, house.database()).unwrap();
+    house.start();
+    assert_eq!(house.job(&ids[0]).await["state"], "queued");
+    let id = post(&house, message(json!({}))).await;
+    assert_eq!(house.settled(&id).await["state"], "done");
+    assert!(
+        house.dir.path().join("other.db.lock").exists(),
+        "the lock stands beside the file itself"
+    );
+    house.stop();
+    fs::remove_file(&other).unwrap();
+    let ended = serve(&house);
+    assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
+    assert!(said(&ended).contains("leads nowhere"), "{}", said(&ended));
 }
 
 /// What a power cut leaves: all that was acknowledged, and the beginning of a write that was not.

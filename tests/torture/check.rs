@@ -408,10 +408,17 @@ fn a_repeat_after_its_window_is_late_though_nobody_saw_it() {
             };
             of(run, "job_m0")["attempts"] = json!([
                 {"at": at(0), "outcome": "unknown"},
-                {"at": at(minutes), "outcome": outcome},
+                {"at": at(minutes), "ms": 5, "outcome": outcome},
             ]);
         }
     };
+    let marked = |run: &mut Evidence| {
+        repeated(51, "unknown")(run);
+        let attempt = &mut of(run, "job_m0")["attempts"][1];
+        attempt.as_object_mut().unwrap().remove("ms");
+    };
+    assert_eq!(sins(repeated(51, "unknown")), [Sin::Late]);
+    assert_eq!(sins(marked), []);
     assert_eq!(sins(repeated(49, "done")), []);
     assert_eq!(sins(repeated(51, "done")), [Sin::Late]);
     assert_eq!(sins(repeated(51, "not_sent")), []);

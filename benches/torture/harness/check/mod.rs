@@ -336,7 +336,9 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// No attempt leaves when the first unknown one is too old, unless somebody wanted it in spite of that.
+    /// No attempt leaves when the first unknown one is too old, unless somebody wanted it in spite of that. A mark is
+    /// no attempt yet: the relay looks at the clock once more before it writes, and one that died between the two
+    /// has no duration. Had it written, the message would be there twice.
     fn late(&self, asked: &Asked, job: &Value, name: &str, verdict: &mut Verdict) {
         let id = text(job, "id");
         if asked.job.on_doubt == "resend" || self.acts(id).iter().any(|act| act.what == What::Retry)
@@ -352,7 +354,7 @@ impl<'a> Case<'a> {
         };
         let late = attempts
             .iter()
-            .filter(|attempt| attempt["outcome"] != "not_sent")
+            .filter(|attempt| attempt["outcome"] != "not_sent" && attempt["ms"].is_i64())
             .filter_map(|attempt| ms(&attempt["at"]))
             .any(|at_ms| at_ms - since_ms > REPEAT_MAX_MS);
         if late {

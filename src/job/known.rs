@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Map;
 
-use crate::job::submit::{Envelope, Fields};
+use crate::job::fields::Fields;
+use crate::job::submit::Envelope;
 use crate::job::{Door, Kind, Priority, args};
 
 /// The fields that a job of this kind may have, and those of its args.

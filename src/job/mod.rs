@@ -5,6 +5,7 @@
 
 mod args;
 mod doubt;
+mod fields;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod id;
@@ -23,6 +24,7 @@ mod submit;
 
 pub use args::{BatchLists, Upload};
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
+pub use fields::Flaw;
 pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]
@@ -33,4 +35,4 @@ pub(crate) use reads::tracked;
 pub use reads::{NoticeJob, Reader, ReadsRecord};
 pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
 pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};
-pub use submit::{Door, Flaw, Key, NewJob, NewPart, Reference, parse};
+pub use submit::{Door, Key, NewJob, NewPart, Reference, parse};

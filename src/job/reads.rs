@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::clock;
+use crate::job::fields::Fields;
 use crate::job::record::{Fault, Time};
-use crate::job::submit::Fields;
 use crate::job::{JobId, Kind, Makes, State};
 
 /// The shortest gap between two questions: each counts towards the month's quota.

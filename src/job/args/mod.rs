@@ -9,7 +9,8 @@ use feishu_im::{BatchContent, CONTENT_KEYS, Content, IdType};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::job::submit::{Fields, Flaw, NewPart, Reference};
+use crate::job::fields::{Fields, Flaw};
+use crate::job::submit::{NewPart, Reference};
 use crate::job::{JobId, Kind, Makes, Needs, Role};
 
 /// Bytes that go to Feishu later; kept beside the database under their hash.

@@ -183,12 +183,12 @@ fn followed(marked: &Marked) -> Result<&str, Misfit> {
 /// As `request`.
 pub(super) fn sent_content(args: &str, resolved: Option<&str>) -> Result<(String, String), Misfit> {
     let words = Words::read(args, resolved, None)?;
-    let content = Content::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
     Ok((content.msg_type, content.content))
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
-    let content = Content::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
     let uuid = marked.id.hex();
     let send = op::SendMessage {
         receive_id_type: words.id_type("to_type")?,
@@ -201,7 +201,7 @@ fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
 }
 
 fn batch_send(words: &Words) -> Result<Request, Misfit> {
-    let content = BatchContent::from_args(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = BatchContent::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
     let [departments, open_ids, user_ids, union_ids] =
         ["department_ids", "open_ids", "user_ids", "union_ids"].map(|name| words.list(name));
     let lists = BatchLists {

@@ -29,7 +29,10 @@ mod token;
 pub use classify::{BucketKind, Class, PauseScope, Verdict, classify};
 pub use client::{Client, ClientError, ClientOptions, Clock, SystemClock};
 pub use codes::{CodeRow, Who, explain};
-pub use content::{BatchContent, BatchLists, CONTENT_KEYS, Content, Flaw};
+pub use content::{
+    BatchContent, BatchLists, CONTENT_KEYS, CardObject, Content, ContentUse, Flaw, HookContent,
+    Signed, bubbles,
+};
 pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace};
 pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};
 pub use ids::IdType;

@@ -5,10 +5,24 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Flaw, Flaws, Form, check, named, pick, post};
+use super::{Flaw, Flaws, Form, Place, check, is_bare, named, pick, place, post};
 use crate::limits::BATCH_BYTES_MAX;
 
-/// Types a batch takes.
+/// Who carries content as an object: the same few types, each with rules of its own.
+pub(super) struct Carrier {
+    whose: &'static str,
+    styles: bool,
+}
+
+/// What a carrier made.
+pub(super) struct Carried {
+    pub(super) msg_type: String,
+    pub(super) object: String,
+    /// The argument with the content.
+    pub(super) at: String,
+}
+
+/// Types that are carried.
 const TYPES: &[&str] = &["text", "post", "image", "interactive", "share_chat"];
 
 /// Content of a batch, ready to be sent.
@@ -41,9 +55,35 @@ impl BatchContent {
     /// What is wrong, each with its place; also what a single message could hold and a batch cannot: `md` nodes,
     /// styles, other types.
     pub fn from_args(args: &Map<String, Value>) -> Result<BatchContent, Vec<Flaw>> {
+        BatchContent::made(args, true)
+    }
+
+    /// The same without a look at what is in it: for what was checked before, maybe by other rules.
+    ///
+    /// # Errors
+    /// It cannot be made: no content or two, or of a wrong shape.
+    pub fn unchecked(args: &Map<String, Value>) -> Result<BatchContent, Vec<Flaw>> {
+        BatchContent::made(args, false)
+    }
+
+    fn made(args: &Map<String, Value>, checked: bool) -> Result<BatchContent, Vec<Flaw>> {
         let mut flaws = Flaws::default();
-        let content = build(args, &mut flaws);
-        flaws.none_or(content)
+        let carried = Carrier::BATCH.build(args, checked, &mut flaws);
+        let made = carried.map(
+            |Carried {
+                 msg_type,
+                 object,
+                 at,
+             }| {
+                let bytes = object.len();
+                if checked && bytes > BATCH_BYTES_MAX {
+                    let says = format!("has {bytes} bytes; at most {BATCH_BYTES_MAX} are taken");
+                    flaws.add(&at, says);
+                }
+                BatchContent { msg_type, object }
+            },
+        );
+        flaws.none_or(made)
     }
 
     /// The body of a call to these receivers.
@@ -72,61 +112,84 @@ impl BatchContent {
     }
 }
 
-fn build(args: &Map<String, Value>, flaws: &mut Flaws) -> Option<BatchContent> {
-    let mut args = args.clone();
-    if args
-        .get("msg_type")
-        .is_some_and(|word| word == "interactive")
-        && args.contains_key("card")
-    {
-        args.remove("msg_type"); // the batch's own form of a card
-    }
-    let (msg_type, content, at) = match pick(&args, flaws)? {
-        Form::Named {
-            key: key @ ("text" | "post" | "image" | "card" | "template" | "share_chat"),
-            value,
-        } => {
-            let at = format!("/{key}");
-            let (msg_type, content) = named(key, value, &at, flaws)?;
-            (msg_type.to_owned(), content, at)
-        }
-        Form::Named { key, .. } => {
-            return flaws.lost(
-                &format!("/{key}"),
-                "is not for a batch, which takes text, post, image, card and share_chat",
-            );
-        }
-        Form::Raw { msg_type, .. } if !TYPES.contains(&msg_type) => {
-            return flaws.lost(
-                "/msg_type",
-                "is not for a batch, which takes text, post, image, interactive and share_chat",
-            );
-        }
-        Form::Raw { msg_type, content } => (
-            msg_type.to_owned(),
-            raw(msg_type, content, flaws)?,
-            "/content".to_owned(),
-        ),
+impl Carrier {
+    pub(super) const BATCH: Carrier = Carrier {
+        whose: "a batch",
+        styles: false,
     };
-    check::content(&msg_type, &content, &at, flaws);
-    if msg_type == "post" {
-        check::plain_post(&content, &at, flaws);
+    pub(super) const HOOK: Carrier = Carrier {
+        whose: "a custom bot",
+        styles: true,
+    };
+
+    /// Content from arguments, in the form of an object.
+    pub(super) fn build(
+        &self,
+        args: &Map<String, Value>,
+        checked: bool,
+        flaws: &mut Flaws,
+    ) -> Option<Carried> {
+        let mut args = args.clone();
+        if args
+            .get("msg_type")
+            .is_some_and(|word| word == "interactive")
+            && args.contains_key("card")
+        {
+            args.remove("msg_type"); // the form of a card that stands beside `content`
+        }
+        let whose = self.whose;
+        let (msg_type, content, place) = match pick(&args, flaws)? {
+            Form::Named {
+                key: key @ ("text" | "post" | "image" | "card" | "template" | "share_chat"),
+                value,
+            } => {
+                let at = format!("/{key}");
+                let (msg_type, content) = named(key, value, &at, flaws)?;
+                (msg_type.to_owned(), content, place(key, value, at))
+            }
+            Form::Named { key, .. } => {
+                let says = format!(
+                    "is not for {whose}, which takes text, post, image, card and share_chat"
+                );
+                return flaws.lost(&format!("/{key}"), &says);
+            }
+            Form::Raw { msg_type, .. } if !TYPES.contains(&msg_type) => {
+                let says = format!(
+                    "is not for {whose}, which takes text, post, image, interactive and share_chat"
+                );
+                return flaws.lost("/msg_type", &says);
+            }
+            Form::Raw { msg_type, content } => {
+                let (made, place) = raw(msg_type, content, flaws)?;
+                (msg_type.to_owned(), made, place)
+            }
+        };
+        let at = place.at.clone();
+        if checked {
+            let mut found = Flaws::default();
+            check::content(&msg_type, &content, "", &mut found);
+            if msg_type == "post" {
+                super::post::check_plain(&content, self.styles, "", whose, &mut found);
+            }
+            place.take(found, flaws);
+        }
+        let object = wrapped(&msg_type, content).to_string();
+        Some(Carried {
+            msg_type,
+            object,
+            at,
+        })
     }
-    let object = wrapped(&msg_type, content).to_string();
-    if object.len() > BATCH_BYTES_MAX {
-        flaws.add(
-            &at,
-            format!(
-                "has {} bytes; at most {BATCH_BYTES_MAX} are taken",
-                object.len()
-            ),
-        );
-    }
-    Some(BatchContent { msg_type, object })
 }
 
-/// Raw content in the form of a single message.
-fn raw(msg_type: &str, content: &Value, flaws: &mut Flaws) -> Option<Value> {
+/// Raw content in the form of a single message, and where it stands.
+fn raw(msg_type: &str, content: &Value, flaws: &mut Flaws) -> Option<(Value, Place)> {
+    let mut place = Place {
+        at: "/content".to_owned(),
+        around: "",
+        inside: "",
+        is_text: content.is_string(),
+    };
     let mut content = match content {
         Value::String(text) => serde_json::from_str(text).unwrap_or(Value::Null),
         other => other.clone(),
@@ -138,15 +201,28 @@ fn raw(msg_type: &str, content: &Value, flaws: &mut Flaws) -> Option<Value> {
         );
     };
     match msg_type {
-        "post" => Some(post(&object.remove("post").unwrap_or(content))),
+        "post" => {
+            if let Some(inner) = object.remove("post") {
+                place.inside = "/post";
+                content = inner;
+            }
+            if is_bare(&content) {
+                place.around = "/zh_cn";
+            }
+            content = post(&content);
+        }
         "share_chat" => {
             if let Some(id) = object.remove("share_chat_id") {
+                if !place.is_text && id.as_str().is_none_or(str::is_empty) {
+                    let says = "is not a string with something in it";
+                    return flaws.lost("/content/share_chat_id", says);
+                }
                 object.insert("chat_id".to_owned(), id);
             }
-            Some(content)
         }
-        _ => Some(content),
+        _ => {}
     }
+    Some((content, place))
 }
 
 /// Content of a single message in the form of a batch.

@@ -190,7 +190,7 @@ fn wrong_shapes_are_found_in_their_place() {
     );
     check(
         &json!({ "template": { "template_id": "" } }),
-        Err(&["/template"]),
+        Err(&["/template/template_id"]),
     );
     check(
         &json!({ "template": { "template_id": "a", "template_variable": [] } }),
@@ -259,6 +259,253 @@ fn posts_follow_the_rules_of_their_nodes() {
 }
 
 #[test]
+fn a_link_of_a_post_can_be_opened() {
+    let href = |href: &str| json!({ "post": { "title": "t", "content": [[{ "tag": "text", "text": "" }, { "tag": "a", "text": "x", "href": href }]] } });
+    for good in [
+        "https://example.com",
+        "HTTP://a/b?c=d#e",
+        "mailto:a@b.cn",
+        "lark://client/x",
+        "tel:110",
+        "vscode://file/x",
+    ] {
+        assert!(
+            Content::from_args(args(&href(good))).is_ok(),
+            "{good} is a link"
+        );
+    }
+    for bad in [
+        "example.com",
+        "https://",
+        "https:x",
+        "http:///x",
+        "https://a b",
+        "https://a\n",
+        ":x",
+        "1a:x",
+        "mailto:",
+    ] {
+        // Where no language is named there is none in the pointer either.
+        check(&href(bad), Err(&["/post/content/0/1/href"]));
+    }
+}
+
+#[test]
+fn what_is_meant_as_a_mention_can_be_one() {
+    for good in [
+        r#"<at user_id="ou_1">Li</at> hi <at user_id="all"></at>"#,
+        r#"<at user_id="ou_1"><atlas></at>"#,
+        "<atom> 3 < 4, a<at 5, <at>, </at>, id=1",
+        "plain",
+    ] {
+        assert!(
+            Content::from_args(args(&json!({ "text": good }))).is_ok(),
+            "{good}"
+        );
+    }
+    for bad in [
+        r#"<at user_id="ou_1">Li"#,
+        r#"<at user_id="ou_1""#,
+        r#"</at><at user_id="ou_1">"#,
+        r#"<at user_id="ou_1"><at user_id="ou_2"></at>"#,
+        r#"<at user_id=""></at>"#,
+        "<at id=ou_1></at>",
+        "<at  email=a@b.cn></at>",
+    ] {
+        check(&json!({ "text": bad }), Err(&["/text"]));
+        check(&json!({ "markdown": bad }), Err(&["/markdown"]));
+        check(
+            &json!({ "msg_type": "text", "content": { "text": bad } }),
+            Err(&["/content/text"]),
+        );
+        let whole = json!({ "text": bad }).to_string();
+        check(
+            &json!({ "msg_type": "text", "content": whole }),
+            Err(&["/content"]),
+        );
+        check_batch(&json!({ "text": bad }), Err(&["/text"]));
+    }
+    let card = |tag: &str, content: &str| json!({ "card": { "elements": [{ "tag": "div", "text": { "tag": tag, "content": content } }] } });
+    let at = "/card/elements/0/text/content";
+    check(&card("lark_md", r#"<at user_id="ou_1"></at>"#), Err(&[at]));
+    check(&card("lark_md", "<at id=></at>"), Err(&[at]));
+    assert!(Content::from_args(args(&card("lark_md", "<at id=ou_1></at>"))).is_ok());
+    // Plain text has no mentions, whatever it looks like.
+    assert!(Content::from_args(args(&card("plain_text", r#"<at user_id="ou_1">"#))).is_ok());
+}
+
+#[test]
+fn each_use_takes_its_own_types() {
+    let at = |used, input: Value| {
+        Content::checked(args(&input), used)
+            .map(|made| made.msg_type)
+            .map_err(|flaws| flaws[0].pointer.clone())
+    };
+    use ContentUse::{Edit, Reply, UpdateCard};
+    let wrong = |pointer: &str| Err(pointer.to_owned());
+    assert_eq!(at(Reply, json!({ "system": "x" })), wrong("/system"));
+    assert!(at(Reply, json!({ "image": "img_1" })).is_ok());
+    assert_eq!(at(Edit, json!({ "image": "img_1" })), wrong("/image"));
+    assert_eq!(
+        at(Edit, json!({ "card": { "elements": [] } })),
+        wrong("/card")
+    );
+    assert_eq!(at(Edit, json!({ "markdown": "x" })), Ok("post".to_owned()));
+    let image = json!({ "msg_type": "image", "content": { "image_key": "i" } });
+    assert_eq!(at(Edit, image), wrong("/msg_type"));
+    assert_eq!(at(UpdateCard, json!({ "text": "x" })), wrong("/text"));
+    assert!(at(UpdateCard, json!({ "template": "AAq1" })).is_ok());
+}
+
+#[test]
+fn a_card_that_is_updated_is_shared() {
+    let fixed = |card: Value| {
+        Content::not_updatable(args(&json!({ "card": card }))).map(|flaw| flaw.pointer)
+    };
+    let at = |pointer: &str| Some(pointer.to_owned());
+    let with = |config: Value| json!({ "config": config, "elements": [] });
+    assert_eq!(fixed(with(json!({ "update_multi": true }))), None);
+    assert_eq!(
+        fixed(with(json!({ "update_multi": false }))),
+        at("/card/config/update_multi")
+    );
+    assert_eq!(fixed(with(json!({}))), at("/card/config"));
+    assert_eq!(fixed(json!({ "elements": [] })), at("/card"));
+    let new =
+        |config: Value| json!({ "schema": "2.0", "config": config, "body": { "elements": [] } });
+    assert_eq!(fixed(new(json!({}))), None);
+    assert_eq!(
+        fixed(new(json!({ "update_multi": false }))),
+        at("/card/config/update_multi")
+    );
+    let entity = json!({ "type": "card", "data": { "card_id": "1" } });
+    assert_eq!(fixed(entity), at("/card/type"));
+    let template = json!({ "template": "AAq1" });
+    assert_eq!(Content::not_updatable(args(&template)), None);
+    let text = Content::not_updatable(args(&json!({ "text": "x" })));
+    assert_eq!(text.map(|flaw| flaw.pointer), at("/text"));
+}
+
+#[test]
+fn what_was_checked_before_is_not_checked_again() {
+    let old = json!({ "text": "<at id=ou_1></at>" });
+    assert!(Content::from_args(args(&old)).is_err());
+    assert_eq!(
+        Content::unchecked(args(&old)).expect("it is made").content,
+        old.to_string()
+    );
+    assert!(Content::unchecked(args(&json!({ "text": "a", "card": {} }))).is_err());
+}
+
+#[test]
+fn what_is_shared_has_an_id_of_its_kind() {
+    check(&json!({ "share_user": "on_1" }), Err(&["/share_user"]));
+    check(
+        &json!({ "share_user": { "user_id": "a@b.cn" } }),
+        Err(&["/share_user/user_id"]),
+    );
+    check(&json!({ "share_chat": "ou_1" }), Err(&["/share_chat"]));
+    check_batch(
+        &json!({ "msg_type": "share_chat", "content": { "share_chat_id": "" } }),
+        Err(&["/content/share_chat_id"]),
+    );
+}
+
+#[test]
+fn bubbles_are_few_short_and_in_known_languages() {
+    let one = json!([{ "content": "yes", "i18n_contents": [{ "content": "是", "language": "zh_cn" }] }, "no"]);
+    let made = bubbles(&one).expect("it is right");
+    assert_eq!(made.len(), 2);
+    assert_eq!(made[0].i18n_contents[0].language, "zh_cn");
+    let at = |input: Value| {
+        bubbles(&input)
+            .map(|made| made.len())
+            .map_err(|flaws| flaws[0].pointer.clone())
+    };
+    let wrong = |pointer: &str| Err(pointer.to_owned());
+    assert_eq!(at(json!([])), wrong(""));
+    assert_eq!(at(json!(["a", "b", "c", "d"])), wrong(""));
+    assert_eq!(at(json!({})), wrong(""));
+    assert_eq!(at(json!([""])), wrong("/0"));
+    assert_eq!(at(json!(["字".repeat(200)])), Ok(1));
+    assert_eq!(at(json!(["a", "b".repeat(201)])), wrong("/1"));
+    assert_eq!(at(json!([{ "text": "a" }])), wrong("/0/text"));
+    assert_eq!(at(json!([{ "content": 1 }])), wrong("/0/content"));
+    let language = |language: &str| json!([{ "content": "a", "i18n_contents": [{ "content": "b", "language": language }] }]);
+    assert_eq!(at(language("zh_CN")), wrong("/0/i18n_contents/0/language"));
+    let many = vec![json!({ "content": "b", "language": "zh_cn" }); 51];
+    assert_eq!(
+        at(json!([{ "content": "a", "i18n_contents": many }])),
+        wrong("/0/i18n_contents")
+    );
+}
+
+#[test]
+fn a_card_may_travel_as_an_object() {
+    let card = json!({ "elements": [] });
+    let made = CardObject::from_args(args(&json!({ "card": card, "chat": "oc_1" })));
+    assert_eq!(made.expect("it is right").card.get(), card.to_string());
+    let at = |input: Value| {
+        CardObject::from_args(args(&input))
+            .map(drop)
+            .map_err(|flaws| flaws[0].pointer.clone())
+    };
+    assert_eq!(at(json!({ "template": "AAq1" })), Ok(()));
+    assert_eq!(at(json!({ "text": "x" })), Err("/text".to_owned()));
+    assert_eq!(
+        at(json!({ "card": { "elements": "x" } })),
+        Err("/card/elements".to_owned())
+    );
+    let large = json!({ "elements": [{ "tag": "markdown", "content": "a".repeat(30_000) }] });
+    assert_eq!(at(json!({ "card": large })), Err("/card".to_owned()));
+}
+
+#[test]
+fn a_custom_bot_has_forms_and_a_size_of_its_own() {
+    let made = |input: Value| {
+        HookContent::from_args(args(&input)).map_err(|flaws| flaws[0].pointer.clone())
+    };
+    let text = made(json!({ "text": "hi" })).expect("it is right");
+    assert_eq!(
+        text.body(None),
+        r#"{"msg_type":"text","content":{"text":"hi"}}"#
+    );
+    let signed = Signed {
+        timestamp: 1_599_360_473,
+        sign: "x=",
+    };
+    assert_eq!(
+        text.body(Some(signed)),
+        r#"{"timestamp":"1599360473","sign":"x=","msg_type":"text","content":{"text":"hi"}}"#
+    );
+    let card = made(json!({ "msg_type": "interactive", "card": { "elements": [] } }));
+    assert_eq!(
+        card.expect("it is right").body(None),
+        r#"{"msg_type":"interactive","card":{"elements":[]}}"#
+    );
+    let styled = json!({ "content": [[{ "tag": "text", "text": "x", "style": ["bold"] }]] });
+    assert!(made(json!({ "post": styled })).is_ok());
+    for (input, pointer) in [
+        (json!({ "markdown": "x" }), "/markdown"),
+        (json!({ "file": "f" }), "/file"),
+        (
+            json!({ "post": { "content": [[{ "tag": "md", "text": "x" }]] } }),
+            "/post/content/0/0",
+        ),
+        (
+            json!({ "msg_type": "post", "content": { "post": { "zh_cn": {} } } }),
+            "/content/post/zh_cn/content",
+        ),
+        (json!({ "text": "a".repeat(20_000) }), "/text"),
+    ] {
+        assert_eq!(made(input), Err(pointer.to_owned()));
+    }
+    let room = 20_000 - text.body(Some(hook::LONGEST)).len() + "hi".len();
+    assert!(made(json!({ "text": "a".repeat(room) })).is_ok());
+    assert!(made(json!({ "text": "a".repeat(room + 1) })).is_err());
+}
+
+#[test]
 fn cards_keep_within_their_count_and_their_version() {
     let card = |count: usize| {
         json!({ "card": { "schema": "2.0", "body": { "elements":
@@ -274,6 +521,24 @@ fn cards_keep_within_their_count_and_their_version() {
     let old =
         json!({ "schema": "2.0", "body": { "elements": [{ "tag": "note", "elements": [] }] } });
     check(&json!({ "card": old }), Err(&["/card/body/elements/0/tag"]));
+    // A producer's own data is nobody's element.
+    let data = json!({ "schema": "2.0", "body": { "elements": [{ "tag": "button", "value": { "steps": [{ "tag": "note" }] } }] } });
+    assert!(Content::from_args(args(&json!({ "card": data }))).is_ok());
+    for (card, at) in [
+        (json!({ "schema": "2.0" }), "/card/body"),
+        (json!({ "elements": ["x"] }), "/card/elements/0"),
+        (json!({ "elements": [], "config": 1 }), "/card/config"),
+        (
+            json!({ "elements": [], "config": { "update_multi": "true" } }),
+            "/card/config/update_multi",
+        ),
+        (
+            json!({ "elements": [], "header": { "title": "x" } }),
+            "/card/header/title",
+        ),
+    ] {
+        check(&json!({ "card": card }), Err(&[at]));
+    }
 }
 
 #[test]

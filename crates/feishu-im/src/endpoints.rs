@@ -5,7 +5,8 @@
 //! Not here: what is sent (`op`), what answers mean (`codes`).
 
 use crate::limits::{
-    API_MINUTE, API_SECOND, BATCH_DAY, EPHEMERAL_CHAT_SECOND, PREVIEW_SECOND, Window,
+    API_MINUTE, API_SECOND, BATCH_DAY, BOT_MINUTE, BOT_SECOND, EPHEMERAL_CHAT_SECOND,
+    PREVIEW_SECOND, Window,
 };
 
 /// One endpoint of the platform.
@@ -50,6 +51,7 @@ pub enum Api {
     GetResource,
     UpdateUrlPreviews,
     AppToken,
+    Webhook,
 }
 
 /// The verb of a call.
@@ -100,6 +102,8 @@ pub enum Family {
     Old,
     /// A token endpoint: HTTP 200 and a code, answer at the top level, no token in the request.
     Token,
+    /// A custom bot: HTTP 200 and a code, no token in the request; whoever has its URL may speak.
+    Hook,
 }
 
 /// The group of meanings an endpoint's codes belong to; numbers are reused between groups.
@@ -134,16 +138,19 @@ pub enum Tier {
     Four,
     /// 5 a second ([`PREVIEW_SECOND`]).
     Six,
+    /// 100 a minute and 5 a second, both at once, for each custom bot.
+    Bot,
     /// No figure is published.
     Unpublished,
 }
 
 impl Tier {
-    /// The windows of this tier, per API, app and tenant; empty when none is published.
+    /// The windows of this tier, per API, app and tenant (of a custom bot: per bot); empty when none is published.
     pub fn windows(self) -> &'static [Window] {
         match self {
             Tier::Four => &[API_MINUTE, API_SECOND],
             Tier::Six => &[PREVIEW_SECOND],
+            Tier::Bot => &[BOT_MINUTE, BOT_SECOND],
             Tier::Unpublished => &[],
         }
     }
@@ -234,6 +241,7 @@ impl Api {
         Api::GetResource,
         Api::UpdateUrlPreviews,
         Api::AppToken,
+        Api::Webhook,
     ];
 
     /// The row of this endpoint.
@@ -299,7 +307,7 @@ const fn method_len(method: Method) -> usize {
 }
 
 #[rustfmt::skip] // a table: one endpoint, one or two lines
-static TABLE: [Endpoint; 38] = [
+static TABLE: [Endpoint; 39] = [
     Endpoint { repeat: Repeat::Key, uuid: UuidPlace::Body, paces: &[Paced::Receiver],
         ..row(Api::SendMessage, "send_message", Method::Post, "POST /open-apis/im/v1/messages", "send message page, May 2026") },
     Endpoint { repeat: Repeat::Dup, family: Family::Old, topic: Topic::BatchSend, paces: &[Paced::Day(BATCH_DAY)],
@@ -370,6 +378,8 @@ static TABLE: [Endpoint; 38] = [
         ..row(Api::UpdateUrlPreviews, "update_url_previews", Method::Post, "POST /open-apis/im/v2/url_previews/batch_update", "URL preview update page, May 2026; a preview token serves once in 5 s") },
     Endpoint { repeat: Repeat::Set, family: Family::Token, topic: Topic::Token, tier: Tier::Unpublished, counted: false,
         ..row(Api::AppToken, "app_token", Method::Post, "POST /open-apis/auth/v3/app_access_token/internal", "app token page, May 2026") },
+    Endpoint { repeat: Repeat::Dup, family: Family::Hook, topic: Topic::Webhook, tier: Tier::Bot, counted: false,
+        ..row(Api::Webhook, "webhook", Method::Post, "POST /open-apis/bot/v2/hook/:hook", "custom bot page, May 2026; not counted in the month; of its windows the page adds: avoid full and half hours") },
 ];
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod form;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hook;
 pub mod ids;
 pub mod limits;
 pub mod op;
@@ -35,5 +36,6 @@ pub use content::{
 };
 pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace};
 pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};
+pub use hook::{Hook, HookOptions};
 pub use ids::IdType;
 pub use request::{Body, FileSource, Request};

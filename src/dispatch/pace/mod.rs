@@ -123,6 +123,10 @@ impl Limits {
         let (app_minute, app_second) = match tier {
             Tier::Four => (self.app_minute, self.app_second),
             Tier::Six => (0, self.app_second.min(limits::PREVIEW_SECOND.count)),
+            Tier::Bot => (
+                self.app_minute.min(limits::BOT_MINUTE.count),
+                self.app_second.min(limits::BOT_SECOND.count),
+            ),
             Tier::Unpublished => (0, 0),
         };
         Limits {

@@ -163,7 +163,7 @@ impl Client {
             exchange.answer = Err(flawed(flaw));
             return exchange;
         }
-        if request.api.endpoint().family == Family::Token {
+        if matches!(request.api.endpoint().family, Family::Token | Family::Hook) {
             (exchange.answer, exchange.log_id) = self.0.perform(request, None).await;
             return exchange;
         }
@@ -180,6 +180,17 @@ impl Client {
             exchange.fresh_token_same = token.returned;
         }
         exchange
+    }
+
+    /// Performs `request` once, without a token, whatever its endpoint takes.
+    pub(crate) async fn call_bare(&self, request: &Request) -> Exchange {
+        let (answer, log_id) = self.0.perform(request, None).await;
+        Exchange {
+            api: request.api,
+            answer,
+            log_id,
+            fresh_token_same: false,
+        }
     }
 
     /// Makes sure that a token is at hand.

@@ -8,6 +8,7 @@ mod batch;
 mod cards;
 mod files;
 mod gateway;
+mod hooks;
 mod messages;
 mod reactions;
 
@@ -243,6 +244,7 @@ pub fn rows() -> impl Iterator<Item = &'static CodeRow> {
         reactions::ROWS,
         files::ROWS,
         batch::ROWS,
+        hooks::ROWS,
     ];
     tables.into_iter().flatten().chain(cards::rows())
 }

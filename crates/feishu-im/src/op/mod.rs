@@ -5,6 +5,7 @@
 
 mod cards;
 mod files;
+mod hook;
 mod messages;
 mod reactions;
 
@@ -12,6 +13,7 @@ pub use cards::{
     DelayUpdateCard, DeleteEphemeral, Member, SendEphemeral, UpdateCard, UpdateUrlPreviews,
 };
 pub use files::{DownloadFile, DownloadImage, FILE_TYPES, GetResource, ResourceType, UploadFile};
+pub use hook::{Webhook, sign};
 pub use messages::{
     Bubble, Edit, FollowUp, Forward, ForwardThread, LANGUAGES, LocalBubble, MergeForward, Reply,
     Target,

@@ -47,6 +47,9 @@ const BATCH: &str = "
     10002 C, 10003 C, 11101 C, 11203 P, 11204 P, 11205 P api, 11207 P api, 11209 P api, 11210 P api,
     11223 P api, 11227 C, 11231 G, 11232 L, 11233 L, 11235 P, 11246 C, 11247 L, 11312 C, 18120 P, 18121 A,
     19036 C, 230100 C";
+/// Custom bots: the page has 11232 (its section of limits); the others are on the bots' own page. What speaks
+/// of the bot stops the bot.
+const WEBHOOK: &str = "11232 L, 19001 P api, 19002 C, 19021 P api, 19022 P api, 19024 C";
 /// On the token endpoint.
 const TOKEN: &str =
     "99991543 P app, 10014 P app, 10015 P app, 10005 P app, 10003 P app, 20002 P app";
@@ -153,6 +156,7 @@ fn does(api: Api, verdict: &Verdict, letter: char, pause: Option<PauseScope>) {
 fn pages(api: Api) -> Vec<&'static str> {
     match api {
         Api::BatchSend => vec![GATEWAY, BATCH],
+        Api::Webhook => vec![GATEWAY, WEBHOOK],
         Api::UploadImage
         | Api::UploadFile
         | Api::DownloadImage

@@ -135,13 +135,8 @@ pub async fn run_reloading(
     tokio::spawn(watchdog(&dispatcher, &store, &stop));
     store.attach(dispatcher.clone()).await?;
     let work = tokio::spawn(work);
-    let state = Arc::new(HttpState::new(
-        store.clone(),
-        clock.clone(),
-        names,
-        config.clients.clone(),
-        config.server.max_body,
-    ));
+    let state = HttpState::new(store.clone(), clock.clone(), &config);
+    let state = Arc::new(state);
     let addrs = doors.addrs();
     let serve = tokio::spawn(doors.serve(Arc::clone(&state), stop.clone(), DRAIN));
     tell(News::Ready(Ready { addrs }));

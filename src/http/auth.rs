@@ -33,6 +33,11 @@ pub(super) enum Peer {
 pub(super) struct Caller(Option<Arc<Client>>);
 
 impl Caller {
+    /// The one that this is; `None`: whoever needs no token.
+    pub(super) fn of(client: Option<Arc<Client>>) -> Caller {
+        Caller(client)
+    }
+
     /// As a job's `client` says; empty for whoever needs no token.
     pub(super) fn name(&self) -> &str {
         self.0.as_ref().map_or("", |client| &client.name)
@@ -129,11 +134,7 @@ pub(super) fn admit(
     headers: &HeaderMap,
     open: bool,
 ) -> Result<Caller, Problem> {
-    let host = host(uri, headers)?;
-    refuse_pages(headers, host)?;
-    if clients.is_empty() {
-        refuse_strangers(peer, host)?;
-    }
+    enter(peer, clients, uri, headers)?;
     let caller = Caller(match (clients.is_empty() || open, peer) {
         (true, _) => None,
         (false, peer) => identify(peer, clients, headers)?,
@@ -142,6 +143,24 @@ pub(super) fn admit(
         caller.need(Scope::Read)?;
     }
     Ok(caller)
+}
+
+/// Lets in whoever shows what they may do in another way than by a client's token.
+///
+/// # Errors
+/// 403: a page of another site, or a stranger where only this machine may call.
+pub(super) fn enter(
+    peer: Peer,
+    clients: &[Arc<Client>],
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let host = host(uri, headers)?;
+    refuse_pages(headers, host)?;
+    match clients.is_empty() {
+        true => refuse_strangers(peer, host),
+        false => Ok(()),
+    }
 }
 
 /// The name under which the relay was called; `None`: it was not named.
@@ -264,16 +283,22 @@ fn identify(
     Ok(Some(client))
 }
 
-fn bearer(header: &str) -> Option<&str> {
+/// The token of an `Authorization` header.
+pub(super) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
 }
 
+/// As the config keeps it.
+pub(super) fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
 /// Compares with every token of every client, so that the time taken tells nothing.
-fn owner(token: &str, clients: &[Arc<Client>]) -> Option<Arc<Client>> {
-    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+pub(super) fn owner(token: &str, clients: &[Arc<Client>]) -> Option<Arc<Client>> {
+    let hash = hash(token);
     let mut owner = None;
     for client in clients {
         for known in &client.token_sha256 {

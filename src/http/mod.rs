@@ -17,6 +17,7 @@ mod json;
 mod metrics;
 mod month;
 mod openapi;
+mod openapis;
 mod params;
 mod passed;
 mod pause;
@@ -48,12 +49,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock::Clock;
-use crate::config::Client;
+use crate::config::{Client, Config};
 use crate::store::Store;
 
 use auth::Peer;
 use body::Lent;
 pub(crate) use doors::Doors;
+use openapis::Signer;
 pub use passed::Sockets;
 use problem::Problem;
 
@@ -74,25 +76,25 @@ pub(crate) struct HttpState {
     store: Store,
     clock: Clock,
     apps: Vec<String>,
+    /// As Feishu knows them, in the same order.
+    app_ids: Vec<String>,
+    tokens: Signer,
     max_body: u64,
     clients: RwLock<Arc<[Arc<Client>]>>,
 }
 
 impl HttpState {
-    /// `apps` are the configured ones, the default first; `max_body` is in bytes.
-    pub(crate) fn new(
-        store: Store,
-        clock: Clock,
-        apps: Vec<String>,
-        clients: Vec<Client>,
-        max_body: u64,
-    ) -> HttpState {
+    /// Of `config` as it is at the start.
+    pub(crate) fn new(store: Store, clock: Clock, config: &Config) -> HttpState {
+        let apps = || config.apps.iter();
         HttpState {
+            apps: apps().map(|app| app.name.clone()).collect(),
+            app_ids: apps().map(|app| app.app_id.clone()).collect(),
+            tokens: Signer::new(store.token_key()),
             store,
             clock,
-            apps,
-            max_body,
-            clients: RwLock::new(shared(clients)),
+            max_body: config.server.max_body,
+            clients: RwLock::new(shared(config.clients.clone())),
         }
     }
 
@@ -218,6 +220,9 @@ where
 
 /// What the log says of a path: ours hold ids at most, a foreign one may hold a secret.
 fn told(path: &str) -> &str {
+    if openapis::is_here(path) {
+        return openapis::BELOW;
+    }
     match path.starts_with("/v1/") || OUR_PATHS.contains(&path) || OPEN_PATHS.contains(&path) {
         true => path,
         false => "(unknown)",
@@ -228,6 +233,12 @@ fn told(path: &str) -> &str {
 async fn route(relay: &Relay, router: Router, mut request: Request<Body>, peer: Peer) -> Response {
     let clients = relay.state.clients();
     let (method, uri) = (request.method(), request.uri());
+    if openapis::is_here(uri.path()) {
+        return match auth::enter(peer, &clients, uri, request.headers()) {
+            Ok(()) => openapis::answer(relay, peer, request).await,
+            Err(problem) => problem.into_response(),
+        };
+    }
     let open = OPEN_PATHS.contains(&uri.path());
     match auth::admit(peer, &clients, method, uri, request.headers(), open) {
         Ok(caller) => {

@@ -38,6 +38,10 @@ struct Said {
     header: Option<(HeaderName, &'static str)>,
 }
 
+/// On an answer that has a form of its own already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dressed;
+
 /// As it leaves: RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -79,6 +83,11 @@ impl Problem {
     fn with_header(mut self, name: HeaderName, value: &'static str) -> Problem {
         self.0.header = Some((name, value));
         self
+    }
+
+    /// Status, words and header, for an answer of another form.
+    pub(super) fn parts(&self) -> (StatusCode, &str, Option<(HeaderName, &'static str)>) {
+        (self.0.status, &self.0.detail, self.0.header.clone())
     }
 
     fn with_errors(mut self, errors: Vec<Flaw>) -> Problem {
@@ -230,6 +239,9 @@ impl Problem {
         let status = response.status();
         let refused = status.is_client_error() || status.is_server_error();
         let content = response.headers().get(CONTENT_TYPE);
+        if response.extensions().get::<Dressed>().is_some() {
+            return response;
+        }
         if !refused || content.is_some_and(|content| content == PROBLEM_JSON) {
             return response;
         }

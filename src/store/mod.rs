@@ -31,8 +31,10 @@ mod read;
 mod reads;
 mod refuse;
 mod restore;
+mod start;
 mod status;
 mod sweep;
+mod tokens;
 mod upload;
 mod watch;
 mod writer;
@@ -115,6 +117,7 @@ struct Shared {
     hub: Arc<events::Hub>,
     /// What the ids of this database's events begin with.
     epoch: String,
+    token_key: Vec<u8>,
     max_pending: AtomicU64,
     months: Mutex<Vec<MonthOf>>,
     apps: Vec<(AppId, String)>,
@@ -184,6 +187,8 @@ impl Store {
         let apps = writer.apps();
         let epoch = events::epoch(&readers).await;
         let epoch = epoch.map_err(|error| open::unusable(&path, &error))?;
+        let token_key = tokens::key(&readers).await;
+        let token_key = token_key.map_err(|error| open::unusable(&path, &error))?;
         let task = tokio::spawn(writer.run(inbox, asked, stopped));
         // Without it the first success after a restart would be the first there ever was.
         match status::last_successes(&readers).await {
@@ -203,6 +208,7 @@ impl Store {
             purged_ms,
             hub,
             epoch,
+            token_key,
             max_pending: AtomicU64::new(max_pending),
             months,
             apps,

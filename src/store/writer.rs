@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +25,7 @@ use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
-    StoreError, accept, act, alive, doubt, finish, mark, month, pause, reads, sweep, upload,
+    StoreError, accept, act, alive, doubt, finish, mark, month, pause, reads, start, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -35,8 +34,8 @@ const BATCH: usize = 512;
 const BATCH_JOBS: usize = 2000;
 
 /// The counter of ends, which belongs to no app.
-const SETTLED: &str = "settled";
-const NO_APP: i64 = 0;
+pub(super) const SETTLED: &str = "settled";
+pub(super) const NO_APP: i64 = 0;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -257,7 +256,7 @@ impl Writer {
             lock,
             ..
         } = opened;
-        let start = start(&mut writer, &options.apps, &seams).await;
+        let start = start::known(&mut writer, &options.apps, &seams).await;
         let (memory, apps) = start.map_err(|error| open::unusable(&path, &error))?;
         Ok(Writer {
             conn: Some(writer),
@@ -604,97 +603,4 @@ fn reply(request: Request, answer: Answer) {
         | (Request::Sweep(to) | Request::Month(_, to), Answer::Flag(is)) => drop(to.send(Ok(is))),
         (request, _) => tracing::error!(?request, "written, with an answer of another kind"),
     }
-}
-
-/// What must be known before the first request: small rows only, nothing is counted or scanned.
-async fn start(
-    conn: &mut SqliteConnection,
-    names: &[String],
-    seams: &Seams,
-) -> Result<(Memory, Vec<(AppId, String)>), sqlx::Error> {
-    let mut apps = Vec::with_capacity(names.len());
-    for name in names {
-        sqlx::query("insert into app (name) values (?1) on conflict (name) do nothing")
-            .bind(name)
-            .execute(&mut *conn)
-            .await?;
-        let id: i64 = sqlx::query_scalar("select id from app where name = ?1")
-            .bind(name)
-            .fetch_one(&mut *conn)
-            .await?;
-        apps.push((AppId(id), name.clone()));
-    }
-    sqlx::query("delete from pause where by = 'fault'")
-        .execute(&mut *conn)
-        .await?;
-    let next_seq: i64 = sqlx::query_scalar("select coalesce(max(seq), 0) from job")
-        .fetch_one(&mut *conn)
-        .await?;
-    let kept: Option<String> = sqlx::query_scalar("select value from meta where name = 'last_seq'")
-        .fetch_optional(&mut *conn)
-        .await?;
-    let next_seq = next_seq.max(kept.and_then(|seq| seq.parse().ok()).unwrap_or(0));
-    let last: Option<Vec<u8>> = sqlx::query_scalar("select max(id) from job")
-        .fetch_one(&mut *conn)
-        .await?;
-    let last_id_ms = last
-        .and_then(|id| <[u8; 16]>::try_from(id).ok())
-        .map_or(0, |id| JobId(id).ms() + 1);
-    let purged: Option<String> =
-        sqlx::query_scalar("select value from meta where name = 'purged_ms'")
-            .fetch_optional(&mut *conn)
-            .await?;
-    seams.purged_ms.store(
-        purged.and_then(|ms| ms.parse().ok()).unwrap_or(0),
-        Ordering::Relaxed,
-    );
-    sqlx::query(
-        "insert into meta (name, value) values ('events_epoch', lower(hex(randomblob(4))))
-         on conflict (name) do nothing",
-    )
-    .execute(&mut *conn)
-    .await?;
-    let (mut counts, mut settled) = (BTreeMap::new(), 0);
-    for row in sqlx::query("select app, name, value from counter")
-        .fetch_all(&mut *conn)
-        .await?
-    {
-        let (app, name, value): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
-        let own = name.starts_with("own:");
-        if name == SETTLED {
-            settled = value;
-        }
-        if let Some(state) = State::from_name(name.trim_start_matches("own:")) {
-            counts.insert((AppId(app), own, state), value);
-        }
-    }
-    // The counter is ahead where a number is not in use any more, the rows where it was counted anew.
-    let newest: Option<i64> = sqlx::query_scalar(
-        "select settle_seq from job where settle_seq is not null order by settle_seq desc limit 1",
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let settled = settled.max(newest.unwrap_or(0));
-    sqlx::query(
-        "insert into counter (app, name, value) values (?1, ?2, ?3)
-         on conflict (app, name) do update set value = excluded.value",
-    )
-    .bind(NO_APP)
-    .bind(SETTLED)
-    .bind(settled)
-    .execute(&mut *conn)
-    .await?;
-    seams.hub.begin(settled);
-    Ok((
-        Memory {
-            next_seq,
-            settled,
-            last_id_ms,
-            last_id_count: 0,
-            counts,
-            paused: pause::count(&mut *conn).await?,
-            swept_ms: i64::MAX,
-        },
-        apps,
-    ))
 }

@@ -13,6 +13,7 @@
 )]
 
 pub mod jobs;
+pub mod openapis;
 mod planted;
 pub mod stream;
 

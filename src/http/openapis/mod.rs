@@ -1,0 +1,108 @@
+//! The Feishu-compatible endpoint: a program that speaks to Feishu changes its base URL, nothing else.
+//!
+//! What is answered here has Feishu's shape, `{"code", "msg", "data"}`, refusals of the relay's own
+//! included, so that an SDK understands it. Who calls is known by a token of the relay's (`tokens`).
+//! Not here: the relay's own doors; which origins may call at all (`auth`).
+
+mod tokens;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::http::Relay;
+use crate::http::auth::Peer;
+use crate::http::problem::{Dressed, Problem};
+
+pub(super) use tokens::Signer;
+
+/// What every path of Feishu's begins with; what the log says of them all.
+pub(super) const BELOW: &str = "/open-apis/";
+
+/// The media type of Feishu's answers.
+const JSON: &str = "application/json; charset=utf-8";
+
+/// A body that is no JSON object, or a request that cannot be read. Source: errors.md, section 2.
+const BAD_REQUEST: i64 = 9499;
+
+/// The app, here the client, lacks a scope. Source: errors.md, section 2.
+const NO_SCOPE: i64 = 99_991_672;
+
+/// The relay's own: nothing was stored, and the same request may come again.
+const NOT_STORED: i64 = 990_005;
+
+/// Is it a path of Feishu's?
+pub(super) fn is_here(path: &str) -> bool {
+    path.starts_with(BELOW)
+}
+
+/// What the relay itself says, in Feishu's shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    http: StatusCode,
+    code: i64,
+    msg: String,
+}
+
+impl Refusal {
+    fn new(http: StatusCode, code: i64, msg: impl Into<String>) -> Refusal {
+        let msg = msg.into();
+        Refusal { http, code, msg }
+    }
+
+    /// The client may not do this.
+    fn forbidden(msg: &str) -> Refusal {
+        Refusal::new(StatusCode::FORBIDDEN, NO_SCOPE, msg)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        said(self.http, &json!({"code": self.code, "msg": self.msg}))
+    }
+}
+
+/// What the doors refuse anywhere: too large, too slow, no room.
+fn undressed(problem: &Problem) -> Response {
+    let (http, detail, header) = problem.parts();
+    let code = match http.is_server_error() {
+        true => NOT_STORED,
+        false => BAD_REQUEST,
+    };
+    let mut response = Refusal::new(http, code, detail).into_response();
+    if let Some((name, value)) = header {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// An answer in Feishu's shape.
+fn said(http: StatusCode, body: &Value) -> Response {
+    whole(http, body.to_string())
+}
+
+/// The same, of a text.
+fn whole(http: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = http;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response.extensions_mut().insert(Dressed);
+    response
+}
+
+/// Any call below `/open-apis/`.
+pub(super) async fn answer(relay: &Relay, peer: Peer, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    if tokens::is_asked_for(&head.method, head.uri.path()) {
+        return tokens::issue(relay, peer, &head, body).await;
+    }
+    let _caller = match tokens::bearer(relay, peer, &head.headers) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal.into_response(),
+    };
+    Problem::bare(StatusCode::NOT_FOUND).into_response()
+}

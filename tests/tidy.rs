@@ -62,6 +62,7 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im::Flaw",
             "feishu_im::IdType",
             "feishu_im::limits",
+            "feishu_im::FOLLOW_UP_LANGUAGES",
         ],
     ),
     ("src/config/", &[]),

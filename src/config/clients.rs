@@ -12,7 +12,7 @@ use super::{App, Client, Scope, secret, values};
 const SCOPES: [Scope; 3] = [Scope::Enqueue, Scope::Read, Scope::Operate];
 
 /// The kinds a client may be held to: those of `job`, whom a leaf cannot ask. A test compares them.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 23] = [
     "send",
     "batch_send",
     "urgent_app",
@@ -23,6 +23,19 @@ pub const KINDS: [&str; 10] = [
     "recall",
     "batch_recall",
     "upload_image",
+    "reply",
+    "edit",
+    "forward",
+    "merge_forward",
+    "forward_thread",
+    "follow_up",
+    "react",
+    "unreact",
+    "update_card",
+    "delay_update_card",
+    "send_ephemeral",
+    "delete_ephemeral",
+    "update_url_previews",
 ];
 
 /// Names and tokens that were used before.

@@ -445,11 +445,11 @@ fn fits(kind: Kind, act: &Act) -> Result<(), Problem> {
     let made = kind.makes();
     let wanted = match (message_id.as_deref(), made) {
         (None, _) => return Ok(()),
-        (Some(id), Makes::Message) if id.starts_with("om_") => return Ok(()),
+        (Some(id), Makes::Message | Makes::Ephemeral) if id.starts_with("om_") => return Ok(()),
         (Some(id), Makes::Batch) if id.starts_with("bm-") => return Ok(()),
-        (Some(_), Makes::Message) => "must be the id of a message: om_…",
+        (Some(_), Makes::Message | Makes::Ephemeral) => "must be the id of a message: om_…",
         (Some(_), Makes::Batch) => "must be the id of a batch: bm-…",
-        (Some(_), Makes::Nothing | Makes::Image) => {
+        (Some(_), Makes::Nothing | Makes::Image | Makes::Reaction) => {
             "is of what this kind does not make: leave it out"
         }
     };

@@ -25,6 +25,32 @@ pub enum Kind {
     BatchRecall,
     /// Brings an image to Feishu.
     UploadImage,
+    /// A message that answers another.
+    Reply,
+    /// Another text, or another post, in the place of one that was sent.
+    Edit,
+    /// Sends a message on.
+    Forward,
+    /// Sends several messages on, as one.
+    MergeForward,
+    /// Sends a thread on.
+    ForwardThread,
+    /// Bubbles to tap, under the newest message of a one-to-one chat.
+    FollowUp,
+    /// Adds a reaction of the bot.
+    React,
+    /// Takes it away.
+    Unreact,
+    /// Another card in the place of one that was sent.
+    UpdateCard,
+    /// The same, by the token of a click.
+    DelayUpdateCard,
+    /// A card that one member of a group sees.
+    SendEphemeral,
+    /// Takes such a card away.
+    DeleteEphemeral,
+    /// Has clients fetch the previews of links anew.
+    UpdateUrlPreviews,
     /// The relay's own: asks how far a batch is, until the counts are stable.
     BatchProgress,
     /// The relay's own: asks who read a message, page by page, as often as its producer wants.
@@ -44,6 +70,8 @@ pub enum Needs {
     Message,
     /// A batch (`bm-…`).
     Batch,
+    /// A card for one member (`om_…`).
+    Ephemeral,
 }
 
 /// What a job of this kind leaves for others.
@@ -57,6 +85,10 @@ pub enum Makes {
     Batch,
     /// An image key.
     Image,
+    /// A reaction's id.
+    Reaction,
+    /// The id of a card for one member: of the form of a message's, and good for nothing but its deletion.
+    Ephemeral,
 }
 
 /// Which lane a job of this kind stands in when the producer names none.
@@ -66,6 +98,8 @@ pub enum LaneRule {
     Receiver,
     /// The message that it acts on.
     Message,
+    /// The receiver of the message that it acts on, where that is known; else the message.
+    MessageReceiver,
     /// None: it stands alone.
     Alone,
 }
@@ -100,7 +134,7 @@ const fn row(
 }
 
 /// In the order of the enum, so that a kind finds its row by its number.
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 27] = [
     row(
         Kind::Send,
         "send",
@@ -181,6 +215,110 @@ const TABLE: [Row; 14] = [
         Makes::Image,
         LaneRule::Alone,
     ),
+    row(
+        Kind::Reply,
+        "reply",
+        Api::Reply,
+        Needs::Message,
+        Makes::Message,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Edit,
+        "edit",
+        Api::Edit,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Forward,
+        "forward",
+        Api::Forward,
+        Needs::Message,
+        Makes::Message,
+        LaneRule::Receiver,
+    ),
+    row(
+        Kind::MergeForward,
+        "merge_forward",
+        Api::MergeForward,
+        Needs::Nothing,
+        Makes::Message,
+        LaneRule::Receiver,
+    ),
+    row(
+        Kind::ForwardThread,
+        "forward_thread",
+        Api::ForwardThread,
+        Needs::Nothing,
+        Makes::Message,
+        LaneRule::Receiver,
+    ),
+    row(
+        Kind::FollowUp,
+        "follow_up",
+        Api::FollowUp,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::MessageReceiver,
+    ),
+    row(
+        Kind::React,
+        "react",
+        Api::React,
+        Needs::Message,
+        Makes::Reaction,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::Unreact,
+        "unreact",
+        Api::Unreact,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::UpdateCard,
+        "update_card",
+        Api::UpdateCard,
+        Needs::Message,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::DelayUpdateCard,
+        "delay_update_card",
+        Api::DelayUpdateCard,
+        Needs::Nothing,
+        Makes::Nothing,
+        LaneRule::Alone,
+    ),
+    row(
+        Kind::SendEphemeral,
+        "send_ephemeral",
+        Api::SendEphemeral,
+        Needs::Nothing,
+        Makes::Ephemeral,
+        LaneRule::Receiver,
+    ),
+    row(
+        Kind::DeleteEphemeral,
+        "delete_ephemeral",
+        Api::DeleteEphemeral,
+        Needs::Ephemeral,
+        Makes::Nothing,
+        LaneRule::Message,
+    ),
+    row(
+        Kind::UpdateUrlPreviews,
+        "update_url_previews",
+        Api::UpdateUrlPreviews,
+        Needs::Nothing,
+        Makes::Nothing,
+        LaneRule::Alone,
+    ),
     Row {
         public: false,
         ..row(
@@ -226,6 +364,20 @@ const TABLE: [Row; 14] = [
         )
     },
 ];
+
+impl Makes {
+    /// As it is called towards people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Makes::Nothing => "nothing",
+            Makes::Message => "message",
+            Makes::Batch => "batch",
+            Makes::Image => "image",
+            Makes::Reaction => "reaction",
+            Makes::Ephemeral => "card for one member",
+        }
+    }
+}
 
 impl Kind {
     /// Every kind, in the order of the table.
@@ -283,6 +435,11 @@ impl Kind {
     /// Asks who, or how many, read something?
     pub fn asks_reads(self) -> bool {
         matches!(self, Kind::ReadUsers | Kind::BatchReadUser)
+    }
+
+    /// Of several on one message that were not tried yet, only the newest is sent.
+    pub fn folds(self) -> bool {
+        matches!(self, Kind::Edit | Kind::UpdateCard)
     }
 
     /// A buzz: rings somebody, and cannot be taken back.

@@ -21,6 +21,7 @@ mod reads;
 mod record;
 mod state;
 mod submit;
+pub(crate) mod values;
 
 pub use args::{BatchLists, Upload};
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};

@@ -59,7 +59,7 @@ impl Head {
     /// The call that the next attempt makes: the kind's own, or the look at what an earlier one did.
     pub fn api(&self) -> Api {
         match (self.verify, self.kind) {
-            (true, Kind::Recall) => Api::GetMessage,
+            (true, Kind::Recall | Kind::Edit | Kind::UpdateCard) => Api::GetMessage,
             (true, Kind::BatchRecall) => Api::BatchProgress,
             (_, kind) => kind.api(),
         }

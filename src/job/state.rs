@@ -175,5 +175,9 @@ named! {
         Batch = "batch",
         /// Its image key.
         Image = "image",
+        /// Its reaction's id.
+        Reaction = "reaction",
+        /// The id that it made, whatever it is, wherever the content names the job.
+        Value = "value",
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::job::args::{self, Upload};
 use crate::job::fields::{Fields, Flaw, escaped};
-use crate::job::{JobId, Kind, LaneRule, OnDoubt, OnRefused, Priority, Role, reads};
+use crate::job::{JobId, Kind, LaneRule, Makes, OnDoubt, OnRefused, Priority, Role, reads};
 
 /// The longest `key`, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -59,6 +59,8 @@ pub struct Reference {
     pub role: Role,
     /// From whom; `None`: the parent (of an image: the upload that comes first).
     pub job: Option<JobId>,
+    /// What that job must make; `None`: anything that has an id (of `After`: anything).
+    pub makes: Option<Makes>,
     /// Where the request names it.
     pub pointer: String,
 }
@@ -140,9 +142,10 @@ fn read(
         }]);
     };
     let mut fields = Fields::new(map, at);
-    let envelope = Envelope::read(&mut fields, door, parent);
+    let mut envelope = Envelope::read(&mut fields, door, parent);
     let then = fields.get("then").cloned();
     let args = fields.get("args");
+    envelope.message = args::message(args).cloned();
     if !matches!(args, None | Some(Value::Object(_))) {
         fields.flaw("args", "must be an object");
     }
@@ -160,7 +163,7 @@ fn read(
             kind,
             args.and_then(Value::as_object).unwrap_or(&empty),
             &format!("{at}/args"),
-            parent.and_then(|parent| parent.kind),
+            parent.and_then(Envelope::as_parent),
         ),
         Some(_) => Err(Vec::new()), // said already; nothing more can be said of it
     };
@@ -230,9 +233,16 @@ pub(super) struct Envelope {
     on_doubt: OnDoubt,
     on_refused: OnRefused,
     track: Option<String>,
+    /// The message that its args name, as written.
+    message: Option<Value>,
 }
 
 impl Envelope {
+    fn as_parent(&self) -> Option<args::Parent<'_>> {
+        let message = self.message.as_ref();
+        self.kind.map(|kind| args::Parent { kind, message })
+    }
+
     pub(super) fn read(
         fields: &mut Fields<'_>,
         door: &Door,
@@ -258,6 +268,7 @@ impl Envelope {
                 .unwrap_or(OnDoubt::Hold),
             on_refused: read_on_refused(fields),
             track: reads::track(fields, kind),
+            message: None,
         }
     }
 
@@ -272,7 +283,9 @@ impl Envelope {
     ) -> NewJob {
         let lane = self.lane.or_else(|| match kind.lane() {
             LaneRule::Receiver | LaneRule::Message => parsed.to.clone(),
-            LaneRule::Alone => None,
+            // Whose it is the store finds out.
+            LaneRule::MessageReceiver => None,
+            LaneRule::Alone => parsed.lane.clone(),
         });
         let start_ms = match (parent, self.start_ms, self.delay_ms) {
             (None, None, Some(delay)) => Some(door.now_ms.saturating_add(delay)),

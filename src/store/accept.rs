@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::job::{
-    AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, NewJob, Role, Spent,
-    State, Upload,
+    AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, Needs, NewJob, Role,
+    Spent, State, Upload,
 };
+use crate::store::dependents::Made;
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::writer::Tx;
@@ -38,9 +40,16 @@ struct Known {
     app: AppId,
     kind: Kind,
     state: State,
-    message_id: Option<String>,
-    image_key: Option<String>,
-    batches: Vec<String>,
+    receiver: Option<String>,
+    made: Made,
+}
+
+/// What is known of what a request names.
+#[derive(Default)]
+struct Names {
+    jobs: HashMap<JobId, Known>,
+    /// To whom the messages of these ids went.
+    receivers: HashMap<(AppId, String), String>,
 }
 
 /// Where a key stands: an app, a client, the key itself.
@@ -71,7 +80,10 @@ pub(super) async fn apply(
         return Ok(Vec::new());
     }
     let mut holders = holders(tx, requests).await?;
-    let known = known(tx, requests).await?;
+    let known = Names {
+        jobs: known(tx, requests).await?,
+        receivers: receivers(tx, requests).await?,
+    };
     let mut plans = Vec::with_capacity(requests.len());
     let mut pending = tx.memory.pending();
     for jobs in requests {
@@ -156,8 +168,10 @@ async fn known(
     }
     let ids: Vec<String> = ids.into_iter().map(JobId::hex).collect();
     let rows = sqlx::query(
-        "select id, seq, app, kind, state, message_id, receipt ->> 'image_key',
-                (select json_group_array(batch_message_id) from part where job = seq and batch_message_id is not null)
+        "select id, seq, app, kind, state, message_id,
+                coalesce(receipt ->> 'image_key', receipt ->> 'file_key', receipt ->> 'reaction_id'),
+                (select json_group_array(batch_message_id) from part where job = seq and batch_message_id is not null),
+                receiver
            from job
           where id in (select unhex(value) from json_each(?1))",
     )
@@ -177,15 +191,49 @@ async fn known(
                     app: AppId(row.get(2)),
                     kind,
                     state,
-                    message_id: row.get(5),
-                    image_key: row.get(6),
-                    batches,
+                    receiver: row.get(8),
+                    made: Made {
+                        id,
+                        makes: kind.makes(),
+                        message_id: row.get(5),
+                        key: row.get(6),
+                        batches,
+                    },
                 },
             ))
         })();
         known.extend(parsed);
     }
     Ok(known)
+}
+
+/// To whom the messages went whose receiver gives a job its lane.
+async fn receivers(
+    tx: &mut Tx<'_>,
+    requests: &[&[NewJob]],
+) -> Result<HashMap<(AppId, String), String>, sqlx::Error> {
+    fn named<'a>(job: &'a NewJob, ids: &mut Vec<&'a str>) {
+        let goes_with_it = job.kind.lane() == LaneRule::MessageReceiver;
+        ids.extend(job.to.as_deref().filter(|_| goes_with_it));
+        job.then.iter().for_each(|child| named(child, ids));
+    }
+    let mut ids = Vec::new();
+    requests
+        .iter()
+        .flat_map(|jobs| jobs.iter())
+        .for_each(|job| named(job, &mut ids));
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "select app, message_id, receiver from job
+          where message_id in (select value from json_each(?1)) and receiver is not null",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    let found = |row: &SqliteRow| ((AppId(row.get(0)), row.get(1)), row.get(2));
+    Ok(rows.iter().map(found).collect())
 }
 
 /// The job that a job being planned hangs on.
@@ -199,7 +247,7 @@ fn plan(
     tx: &mut Tx<'_>,
     jobs: &[NewJob],
     holders: &Holders,
-    known: &HashMap<JobId, Known>,
+    known: &Names,
 ) -> Result<Plan, AcceptError> {
     let mut plan = Plan::default();
     for (index, job) in jobs.iter().enumerate() {
@@ -252,7 +300,7 @@ fn place(
     job: &NewJob,
     app: AppId,
     above: Option<Above>,
-    known: &HashMap<JobId, Known>,
+    known: &Names,
 ) -> JobId {
     let id = tx.next_id();
     let seq = tx.next_seq();
@@ -277,10 +325,12 @@ fn place(
             (None, _, _) => above,
             (Some(_), _, _) => None,
         };
-        match (from, reference.job.and_then(|id| known.get(&id))) {
+        match (from, reference.job.and_then(|id| known.jobs.get(&id))) {
             (Some(from), _) => {
                 plan.rows[from.row].dependents += 1;
-                taken.open.push((from.seq, seq, reference.role.name()));
+                let above = plan.rows[from.row].head.receiver.as_deref();
+                taken.receiver = above.map(str::to_owned);
+                taken.waits_for(from.seq, seq, reference.role);
             }
             (None, Some(known)) => take(plan, &mut taken, known, reference, app, seq),
             (None, None) => plan.flaws.push(Flaw {
@@ -295,6 +345,11 @@ fn place(
     {
         plan.rows[above.row].dependents += 1;
         taken.open.push((above.seq, seq, Role::After.name()));
+    }
+    if let Some(id) = &job.to
+        && let Some(receiver) = known.receivers.get(&(app, id.clone()))
+    {
+        taken.receiver = Some(receiver.clone());
     }
     let row = row(tx, job, id, seq, app, above, &taken);
     plan.dependencies.append(&mut taken.open);
@@ -322,6 +377,18 @@ struct Taken {
     open: Vec<(i64, i64, &'static str)>,
     resolved: serde_json::Map<String, Value>,
     message: Option<String>,
+    /// To whom the message went that it acts on.
+    receiver: Option<String>,
+}
+
+impl Taken {
+    /// Once for each role, however often the request names the other job.
+    fn waits_for(&mut self, parent: i64, child: i64, role: Role) {
+        let one = (parent, child, role.name());
+        if !self.open.contains(&one) {
+            self.open.push(one);
+        }
+    }
 }
 
 fn take(
@@ -332,23 +399,17 @@ fn take(
     app: AppId,
     seq: i64,
 ) {
-    let makes = match reference.role {
-        Role::Message => Makes::Message,
-        Role::Batch => Makes::Batch,
-        Role::Image => Makes::Image,
-        Role::After => known.kind.makes(),
-    };
     let mut flaw = |detail: String| {
         plan.flaws.push(Flaw {
             pointer: reference.pointer.clone(),
             detail,
         })
     };
-    if known.kind.makes() != makes {
+    if reference.role != Role::After && known.made.misses(reference.makes) {
+        let what = reference.makes.map_or("id", Makes::name);
         return flaw(format!(
-            "that job is a {}; it makes no {}",
-            known.kind.name(),
-            reference.role.name()
+            "that job is a {}; it makes no {what}",
+            known.kind.name()
         ));
     }
     if known.app != app {
@@ -359,25 +420,24 @@ fn take(
     match known.state {
         State::Queued | State::Sending | State::InDoubt => {
             plan.named.push(known.seq);
-            taken.open.push((known.seq, seq, reference.role.name()));
+            taken.receiver = known.receiver.clone();
+            taken.waits_for(known.seq, seq, reference.role);
         }
         State::Failed | State::Expired | State::Canceled => flaw(format!(
             "that job ended as {}; retry it first",
             known.state.name()
         )),
-        State::Done => match (reference.role, &known.message_id, &known.image_key) {
-            (Role::Message, Some(id), _) => {
-                taken.resolved.insert("message".into(), json!(id));
-                taken.message = Some(id.clone());
+        State::Done if reference.role == Role::After => {}
+        State::Done => match known.made.of(reference.role.name()) {
+            Some(part) => {
+                let message = part.get("message").and_then(Value::as_str);
+                if let Some(message) = message {
+                    taken.message = Some(message.to_owned());
+                    taken.receiver = known.receiver.clone();
+                }
+                taken.resolved.extend(part);
             }
-            (Role::Image, _, Some(key)) => drop(taken.resolved.insert("image".into(), json!(key))),
-            (Role::Batch, ..) if !known.batches.is_empty() => {
-                drop(taken.resolved.insert("batch".into(), json!(known.batches)))
-            }
-            (Role::After, ..) => {}
-            (Role::Message | Role::Image | Role::Batch, ..) => {
-                flaw(String::from("that job is done, but its id is not known"))
-            }
+            None => flaw(String::from("that job is done, but its id is not known")),
         },
     }
 }
@@ -394,14 +454,19 @@ fn row(
     let now = tx.now.wall_ms;
     let waits = !taken.open.is_empty();
     let due_ms = job.start_ms.unwrap_or(now);
-    let message = matches!(job.kind.lane(), LaneRule::Message)
+    let acts = matches!(job.kind.needs(), Needs::Message | Needs::Ephemeral)
+        && job.kind.lane() != LaneRule::Receiver;
+    let message = acts
         .then(|| job.to.clone().or_else(|| taken.message.clone()))
         .flatten();
     let lane = match (&job.lane, job.kind.lane()) {
         (Some(lane), _) => lane.clone().into_boxed_str(),
         (None, LaneRule::Alone) => alone(id),
+        (None, LaneRule::MessageReceiver) if taken.receiver.is_some() => {
+            taken.receiver.clone().unwrap_or_default().into_boxed_str()
+        }
         // Known once the message is; until then it stands nowhere.
-        (None, LaneRule::Message | LaneRule::Receiver) => {
+        (None, LaneRule::Message | LaneRule::Receiver | LaneRule::MessageReceiver) => {
             message.clone().unwrap_or_default().into_boxed_str()
         }
     };

@@ -2,28 +2,62 @@
 
 use std::collections::VecDeque;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::Row;
 
-use crate::job::{AppId, Fault, JobId, State};
+use crate::job::{AppId, Fault, JobId, Makes, State};
 use crate::store::mark;
 use crate::store::writer::Tx;
 
 /// What a done job leaves for others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Made {
+    pub(super) id: JobId,
+    pub(super) makes: Makes,
     pub(super) message_id: Option<String>,
-    pub(super) image_key: Option<String>,
+    /// What else has an id of its own: an image, a reaction.
+    pub(super) key: Option<String>,
     pub(super) batches: Vec<String>,
 }
 
 impl Made {
-    fn of(&self, role: &str) -> Option<(&'static str, Value)> {
-        match role {
-            "message" => self.message_id.as_ref().map(|id| ("message", json!(id))),
-            "image" => self.image_key.as_ref().map(|key| ("image", json!(key))),
-            "batch" if !self.batches.is_empty() => Some(("batch", json!(self.batches))),
-            _ => None,
+    /// What stands for the job wherever another names it. A batch of several parts has no such id.
+    fn value(&self) -> Option<Value> {
+        match self.makes {
+            Makes::Nothing => None,
+            Makes::Message | Makes::Ephemeral => self.message_id.as_ref(),
+            Makes::Image | Makes::Reaction => self.key.as_ref(),
+            Makes::Batch => match &self.batches[..] {
+                [] => self.message_id.as_ref(),
+                [one] => Some(one),
+                [..] => None,
+            },
+        }
+        .map(|id| json!(id))
+    }
+
+    /// What goes into `resolved` of a job that needs it in that role: the id under the job's name, and
+    /// under the role's. `None`: it is not known.
+    pub(super) fn of(&self, role: &str) -> Option<Map<String, Value>> {
+        let value = self.value();
+        let part = match role {
+            "value" => None,
+            "batch" => Some(json!(self.batches)).filter(|_| !self.batches.is_empty()),
+            _ => value.clone(),
+        };
+        if role != "value" && part.is_none() || role == "value" && value.is_none() {
+            return None;
+        }
+        let named = value.map(|value| (self.id.to_string(), value));
+        let part = part.map(|part| (role.to_owned(), part));
+        Some(named.into_iter().chain(part).collect())
+    }
+
+    /// What a request that names the job must be told, when it does not make what is needed.
+    pub(super) fn misses(&self, wanted: Option<Makes>) -> bool {
+        match wanted {
+            Some(wanted) => self.makes != wanted,
+            None => self.makes == Makes::Nothing,
         }
     }
 }
@@ -65,18 +99,18 @@ pub(super) async fn free(tx: &mut Tx<'_>, seq: i64, made: &Made) -> Result<(), s
 async fn free_one(
     tx: &mut Tx<'_>,
     child: i64,
-    part: Option<(&'static str, Value)>,
+    part: Option<Map<String, Value>>,
 ) -> Result<(), sqlx::Error> {
-    let (name, value) = part.map_or((None, None), |(name, value)| {
-        (Some(name), Some(value.to_string()))
-    });
+    let message = part.as_ref().and_then(|part| part.get("message"));
+    let message = message.and_then(Value::as_str).map(str::to_owned);
+    let part = part.map(|part| Value::Object(part).to_string());
     // The lane of a job that acts on a message is known once the message is.
     let row = sqlx::query(
         "update job set blocked = blocked - 1,
                         resolved = case when ?2 is null then resolved
-                                        else json_set(coalesce(resolved, '{}'), '$.' || ?2, json(?3)) end,
-                        message = case when ?2 = 'message' then json_extract(?3, '$') else message end,
-                        lane = case when ?2 = 'message' and lane = '' then json_extract(?3, '$') else lane end,
+                                        else json_patch(coalesce(resolved, '{}'), ?2) end,
+                        message = case when receiver is null then coalesce(?3, message) else message end,
+                        lane = case when lane = '' then coalesce(?3, lane) else lane end,
                         run_ms = case when blocked = 1 then max(run_ms, ?4 + delay_ms) else run_ms end,
                         stands = case when blocked = 1 and max(run_ms, ?4 + delay_ms) <= ?4 then 1 else 0 end,
                         deadline_ms = case when blocked = 1 then coalesce(expires_ms, max(run_ms, ?4 + delay_ms) + ?5)
@@ -85,8 +119,8 @@ async fn free_one(
          returning *",
     )
     .bind(child)
-    .bind(name)
-    .bind(value)
+    .bind(part)
+    .bind(message)
     .bind(tx.now.wall_ms)
     .bind(tx.options.give_up_ms)
     .fetch_optional(&mut *tx.conn)

@@ -11,7 +11,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::parse_rfc3339;
-use crate::job::{AppId, Attempt, Fault, Head, Kind, Moment, Reader, Spent, State};
+use crate::job::{AppId, Attempt, Fault, Head, JobId, Kind, Makes, Moment, Reader, Spent, State};
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
@@ -443,13 +443,19 @@ async fn made(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<Made, sqlx::Error> {
         .get::<Option<&str>, _>("receipt")
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
+    let key = ["image_key", "file_key", "reaction_id"].into_iter();
+    let mut key = key.filter_map(|name| receipt[name].as_str());
+    let makes = Kind::from_name(row.get("kind")).map_or(Makes::Nothing, Kind::makes);
     let batches = match row.get("kind") {
         "batch_send" => batch_ids(tx, row.get("seq")).await?,
         _ => Vec::new(),
     };
+    let id: Vec<u8> = row.get("id");
     Ok(Made {
+        id: JobId(id.try_into().unwrap_or_default()),
+        makes,
         message_id: row.get("message_id"),
-        image_key: receipt["image_key"].as_str().map(str::to_owned),
+        key: key.next().map(str::to_owned),
         batches,
     })
 }

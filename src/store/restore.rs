@@ -62,10 +62,29 @@ enum Fate {
 
 fn fate(kind: Kind) -> Fate {
     match kind {
-        Kind::Send => Fate::Key,
-        Kind::Recall | Kind::BatchRecall | Kind::UploadImage => Fate::Again,
+        Kind::Send
+        | Kind::Reply
+        | Kind::Forward
+        | Kind::MergeForward
+        | Kind::ForwardThread => Fate::Key,
+        Kind::Recall
+        | Kind::BatchRecall
+        | Kind::UploadImage
+        | Kind::FollowUp
+        | Kind::Unreact
+        | Kind::DeleteEphemeral
+        | Kind::UpdateUrlPreviews => Fate::Again,
         Kind::Pin | Kind::Unpin => Fate::State,
-        Kind::BatchSend | Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => Fate::Doubt,
+        Kind::BatchSend
+        | Kind::UrgentApp
+        | Kind::UrgentSms
+        | Kind::UrgentPhone
+        | Kind::SendEphemeral
+        | Kind::React
+        // Something newer, which the copy does not know, may be shown since.
+        | Kind::Edit
+        | Kind::UpdateCard
+        | Kind::DelayUpdateCard => Fate::Doubt,
         Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => Fate::Read,
     }
 }

@@ -40,7 +40,7 @@ async fn pull_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     }
     sqlx::query(
         "update job set run_ms = ?1
-          where state = 'queued' and stands = 0 and blocked = 0 and run_ms > ?1 and attempt > 0 and own = 0",
+          where state = 'queued' and stands = 0 and blocked = 0 and parked = 0 and run_ms > ?1 and attempt > 0 and own = 0",
     )
     .bind(now.saturating_add(RETRY_MAX_MS))
     .execute(&mut *tx.conn)
@@ -52,7 +52,7 @@ async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let rows = sqlx::query(
         "update job set stands = 1
           where seq in (select seq from job
-                         where state = 'queued' and stands = 0 and blocked = 0 and run_ms <= ?1
+                         where state = 'queued' and stands = 0 and blocked = 0 and parked = 0 and run_ms <= ?1
                          order by run_ms limit ?2)
          returning *",
     )

@@ -38,4 +38,5 @@ pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace
 pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};
 pub use hook::{Hook, HookOptions};
 pub use ids::IdType;
+pub use op::LANGUAGES as FOLLOW_UP_LANGUAGES;
 pub use request::{Body, FileSource, Request};

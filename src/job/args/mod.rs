@@ -2,6 +2,9 @@
 //!
 //! Where Feishu has a name for a thing, that name is taken too. What is stored has the contract's names.
 
+mod cards;
+mod messages;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::job::fields::{Fields, Flaw};
 use crate::job::submit::{NewPart, Reference};
-use crate::job::{JobId, Kind, Makes, Needs, Role};
+use crate::job::{JobId, Kind, Makes, Needs, Role, values};
 
 /// Bytes that go to Feishu later; kept beside the database under their hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,7 @@ impl std::fmt::Debug for BatchLists {
 pub(super) struct Parsed {
     pub(super) args: String,
     pub(super) to: Option<String>,
+    pub(super) lane: Option<String>,
     pub(super) references: Vec<Reference>,
     pub(super) parts: Vec<NewPart>,
     pub(super) people: usize,
@@ -58,22 +62,29 @@ pub(super) struct Image {
     pub(super) upload: Upload,
 }
 
-/// Checks `map`, the args of a `kind`, standing at `at`. `parent`: the kind of the job above it.
+/// The job above one in `then`.
+#[derive(Clone, Copy)]
+pub(super) struct Parent<'a> {
+    pub(super) kind: Kind,
+    /// The message that it acts on, as its args name it.
+    pub(super) message: Option<&'a Value>,
+}
+
+/// The message that args name, as written.
+pub(super) fn message(args: Option<&Value>) -> Option<&Value> {
+    let args = args?;
+    let named = ["message", "message_id"].map(|name| args.get(name));
+    named.into_iter().flatten().next()
+}
+
+/// Checks `map`, the args of a `kind`, standing at `at`. `parent`: the job above it.
 pub(super) fn read(
     kind: Kind,
     map: &Map<String, Value>,
     at: &str,
-    parent: Option<Kind>,
+    parent: Option<Parent<'_>>,
 ) -> Result<Parsed, Vec<Flaw>> {
-    let mut reader = Reader {
-        fields: Fields::new(map, at),
-        map,
-        at,
-        out: Map::new(),
-        references: Vec::new(),
-        to: None,
-        parent,
-    };
+    let mut reader = Reader::new(map, at, parent);
     match kind {
         Kind::Send => reader.send(),
         Kind::BatchSend => reader.batch_send(),
@@ -87,6 +98,20 @@ pub(super) fn read(
             reader.done(Vec::new(), None, None)
         }
         Kind::UploadImage => reader.upload_image(),
+        Kind::Reply => reader.reply(),
+        Kind::Edit => reader.edit(),
+        Kind::Forward | Kind::MergeForward | Kind::ForwardThread => reader.forward(kind),
+        Kind::FollowUp => reader.follow_up(),
+        Kind::React => reader.react(),
+        Kind::Unreact => reader.unreact(),
+        Kind::UpdateCard => reader.update_card(),
+        Kind::DelayUpdateCard => reader.delay_update_card(),
+        Kind::SendEphemeral => reader.send_ephemeral(),
+        Kind::DeleteEphemeral => {
+            reader.target(kind);
+            reader.done(Vec::new(), None, None)
+        }
+        Kind::UpdateUrlPreviews => reader.update_url_previews(),
         Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => {
             reader.fields.flaw("", "the relay makes these jobs itself");
             reader.done(Vec::new(), None, None)
@@ -101,10 +126,24 @@ struct Reader<'a> {
     out: Map<String, Value>,
     references: Vec<Reference>,
     to: Option<String>,
-    parent: Option<Kind>,
+    lane: Option<String>,
+    parent: Option<Parent<'a>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(map: &'a Map<String, Value>, at: &'a str, parent: Option<Parent<'a>>) -> Reader<'a> {
+        Reader {
+            fields: Fields::new(map, at),
+            map,
+            at,
+            out: Map::new(),
+            references: Vec::new(),
+            to: None,
+            lane: None,
+            parent,
+        }
+    }
+
     fn done(
         mut self,
         parts: Vec<NewPart>,
@@ -120,6 +159,7 @@ impl Reader<'_> {
             self.references.push(Reference {
                 role: Role::After,
                 job: None,
+                makes: None,
                 pointer: self.at.to_owned(),
             });
         }
@@ -139,6 +179,7 @@ impl Reader<'_> {
         Ok(Parsed {
             args: Value::Object(self.out).to_string(),
             to: self.to,
+            lane: self.lane,
             references: self.references,
             people,
             parts,
@@ -148,7 +189,7 @@ impl Reader<'_> {
     }
 
     fn send(mut self) -> Result<Parsed, Vec<Flaw>> {
-        self.receiver();
+        self.receiver(false);
         let image = self.content(|content| Content::from_args(content).err());
         self.done(Vec::new(), None, image)
     }
@@ -180,14 +221,34 @@ impl Reader<'_> {
             self.references.push(Reference {
                 role: Role::Image,
                 job,
+                makes: Some(Makes::Image),
                 pointer: format!("{}/image", self.at),
             });
+        }
+        for (name, value) in &content {
+            // A person's words are words, whatever they look like.
+            if !matches!(name.as_str(), "text" | "markdown" | "system" | "msg_type") {
+                self.named_in(name, value);
+            }
         }
         self.out.append(&mut content);
         image
     }
 
-    fn receiver(&mut self) {
+    /// Jobs that stand in the content of that name where the ids that they make will stand.
+    fn named_in(&mut self, name: &str, value: &Value) {
+        for (pointer, job) in values::named(value) {
+            self.references.push(Reference {
+                role: Role::Value,
+                job: Some(job),
+                makes: None,
+                pointer: format!("{}/{name}{pointer}", self.at),
+            });
+        }
+    }
+
+    /// `threads`: it may be one.
+    fn receiver(&mut self, threads: bool) {
         let kind = self.fields.either(&["to_type", "receive_id_type"]);
         let to = self.fields.either(&["to", "receive_id"]);
         let to =
@@ -213,15 +274,19 @@ impl Reader<'_> {
         let id_type = match kind {
             None => IdType::guess(to),
             Some((name, value)) => match value.as_str().and_then(IdType::from_name) {
-                Some(id_type) if id_type != IdType::ThreadId => id_type,
+                Some(id_type) if threads || id_type != IdType::ThreadId => id_type,
                 _ => {
-                    return self.fields.flaw(
-                        name,
-                        "must be one of open_id, union_id, user_id, email, chat_id",
-                    );
+                    let also = if threads { ", thread_id" } else { "" };
+                    let detail =
+                        format!("must be one of open_id, union_id, user_id, email, chat_id{also}");
+                    return self.fields.flaw(name, detail);
                 }
             },
         };
+        if id_type == IdType::ThreadId && !threads {
+            let detail = "is a thread: only forwards go there; reply to a message in it";
+            self.fields.flaw("to", detail);
+        }
         self.out.insert("to".into(), json!(to));
         self.out.insert("to_type".into(), json!(id_type.name()));
         self.to = Some(to.to_owned());
@@ -267,6 +332,12 @@ impl Reader<'_> {
                 Role::Message,
                 Makes::Message,
             ),
+            Needs::Ephemeral => (
+                &["message", "message_id"],
+                "om_",
+                Role::Message,
+                Makes::Ephemeral,
+            ),
             Needs::Batch => (
                 &["batch", "batch_message_id"],
                 "bm-",
@@ -276,10 +347,11 @@ impl Reader<'_> {
             Needs::Nothing => return,
         };
         let Some((name, value)) = self.fields.either(names) else {
-            return match self.parent {
+            return match self.parent.map(|parent| parent.kind) {
                 Some(parent) if parent.makes() == makes => self.references.push(Reference {
                     role,
                     job: None,
+                    makes: Some(makes),
                     pointer: self.at.to_owned(),
                 }),
                 Some(parent) => self.fields.flaw(
@@ -292,22 +364,28 @@ impl Reader<'_> {
                 ),
             };
         };
-        let pointer = format!("{}/{name}", self.at);
+        self.named_target(name, value, (names[0], prefix), (role, makes));
+    }
+
+    /// What is acted on, by its id or by the job that makes it.
+    fn named_target(
+        &mut self,
+        name: &'static str,
+        value: &Value,
+        (kept_as, prefix): (&'static str, &str),
+        (role, makes): (Role, Makes),
+    ) {
         match value.as_str() {
-            Some(id)
-                if id.starts_with(prefix)
-                    && id.len() > prefix.len()
-                    && id.len() <= 200
-                    && !id.chars().any(char::is_control) =>
-            {
-                self.out.insert(names[0].into(), json!(id));
+            Some(id) if is_id(id, prefix) => {
+                self.out.insert(kept_as.into(), json!(id));
                 self.to = Some(id.to_owned());
             }
             Some(id) => match id.parse::<JobId>() {
                 Ok(job) => self.references.push(Reference {
                     role,
                     job: Some(job),
-                    pointer,
+                    makes: Some(makes),
+                    pointer: format!("{}/{name}", self.at),
                 }),
                 Err(_) => self.fields.flaw(
                     name,
@@ -422,36 +500,52 @@ impl Reader<'_> {
 #[cfg(test)]
 pub(super) fn known(kind: Kind) -> Vec<&'static str> {
     let map = Map::new();
-    let mut reader = Reader {
-        fields: Fields::new(&map, ""),
-        map: &map,
-        at: "",
-        out: Map::new(),
-        references: Vec::new(),
-        to: None,
-        parent: None,
-    };
+    let mut reader = Reader::new(&map, "", None);
     reader.target(kind);
     match kind {
-        Kind::Send => reader.receiver(),
+        Kind::Send => reader.receiver(false),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => reader.users(),
         Kind::UploadImage => drop(read_image(&mut reader.fields)),
         Kind::BatchSend => reader
             .fields
             .leave(&BatchLists::NAMES.map(|(name, _)| name)),
+        Kind::Reply
+        | Kind::Edit
+        | Kind::Forward
+        | Kind::MergeForward
+        | Kind::ForwardThread
+        | Kind::FollowUp
+        | Kind::React
+        | Kind::Unreact => reader.known_of_message(kind),
+        Kind::UpdateCard
+        | Kind::DelayUpdateCard
+        | Kind::SendEphemeral
+        | Kind::UpdateUrlPreviews => reader.known_of_card(kind),
         Kind::Pin
         | Kind::Unpin
         | Kind::Recall
         | Kind::BatchRecall
+        | Kind::DeleteEphemeral
         | Kind::BatchProgress
         | Kind::ReadUsers
         | Kind::BatchReadUser
         | Kind::History => {}
     }
-    if matches!(kind, Kind::Send | Kind::BatchSend) {
+    if matches!(
+        kind,
+        Kind::Send | Kind::BatchSend | Kind::Reply | Kind::Edit
+    ) {
         reader.content(|_| None);
     }
     reader.fields.known
+}
+
+/// Has it the form of an id of this prefix?
+fn is_id(id: &str, prefix: &str) -> bool {
+    id.starts_with(prefix)
+        && id.len() > prefix.len()
+        && id.len() <= 200
+        && !id.chars().any(char::is_control)
 }
 
 fn read_image(fields: &mut Fields<'_>) -> Option<Image> {

@@ -5,6 +5,8 @@
 //! the reader knows, kind by kind. Bounds and words come from where they are enforced.
 //! Not here: answers (their types say it), sizes that only the whole content has.
 
+mod acts;
+
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -57,7 +59,7 @@ pub(super) fn components() -> Map<String, Value> {
     });
     let job_body = json!({"oneOf": [
         refer("NewJob"),
-        {"type": "array", "items": refer("NewJob"), "minItems": 1, "maxItems": super::json::JOBS_MAX},
+        {"type": "array", "items": refer("NewJob"), "minItems": 1, "maxItems": crate::http::json::JOBS_MAX},
     ]});
     all.insert("NewJobs".into(), job_body);
     all.insert("NewJob".into(), job);
@@ -234,14 +236,27 @@ fn envelope(child: bool) -> Vec<(&'static str, Value)> {
 
 fn args(kind: Kind) -> Value {
     let mut properties = match kind {
-        Kind::Send => receiver(),
+        Kind::Send => receiver(false),
         Kind::BatchSend => lists(),
+        Kind::Reply
+        | Kind::Edit
+        | Kind::Forward
+        | Kind::MergeForward
+        | Kind::ForwardThread
+        | Kind::FollowUp
+        | Kind::React
+        | Kind::Unreact
+        | Kind::UpdateCard
+        | Kind::DelayUpdateCard
+        | Kind::SendEphemeral
+        | Kind::UpdateUrlPreviews => acts::fields_of(kind),
         Kind::UploadImage => image(),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => people(),
         Kind::Pin
         | Kind::Unpin
         | Kind::Recall
         | Kind::BatchRecall
+        | Kind::DeleteEphemeral
         | Kind::BatchProgress
         | Kind::ReadUsers
         | Kind::BatchReadUser
@@ -249,7 +264,7 @@ fn args(kind: Kind) -> Value {
     };
     properties.extend(target(kind.needs()));
     match kind {
-        Kind::Send => properties.extend(content(false)),
+        Kind::Send | Kind::Reply | Kind::Edit => properties.extend(content(false)),
         Kind::BatchSend => properties.extend(content(true)),
         _ => {}
     }
@@ -260,7 +275,19 @@ fn args(kind: Kind) -> Value {
             "A message to many people, with exactly one content and at least one list that is not empty.",
         Kind::UploadImage => "An image; `data` is needed.",
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => "Buzzes `users` about `message`.",
-        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::ReadUsers =>
+        Kind::Reply
+        | Kind::Edit
+        | Kind::Forward
+        | Kind::MergeForward
+        | Kind::ForwardThread
+        | Kind::FollowUp
+        | Kind::React
+        | Kind::Unreact
+        | Kind::UpdateCard
+        | Kind::DelayUpdateCard
+        | Kind::SendEphemeral
+        | Kind::UpdateUrlPreviews => acts::said(kind),
+        Kind::Pin | Kind::Unpin | Kind::Recall | Kind::DeleteEphemeral | Kind::ReadUsers =>
             "Acts on `message`; in `then`, on the parent's.",
         Kind::BatchRecall | Kind::BatchProgress | Kind::BatchReadUser =>
             "Acts on `batch`; in `then`, on the parent's.",
@@ -277,12 +304,15 @@ fn fields(object: Value) -> Map<String, Value> {
     }
 }
 
-fn receiver() -> Map<String, Value> {
+/// `threads`: it may be one.
+fn receiver(threads: bool) -> Map<String, Value> {
     let to = json!({"type": "string", "minLength": 1, "maxLength": 200, "examples": ["oc_…", "ou_…"],
         "description": "A chat, a person or a mail address; the type is told from the prefix."});
     let id_type = words(
         "Which kind of id it is, where its prefix does not tell.",
-        ["open_id", "union_id", "user_id", "email", "chat_id"].into_iter(),
+        ["open_id", "union_id", "user_id", "email", "chat_id"]
+            .into_iter()
+            .chain(threads.then_some("thread_id")),
     );
     fields(json!({"to": to, "to_type": id_type, "receive_id": to, "receive_id_type": id_type}))
 }
@@ -336,6 +366,10 @@ fn target(needs: Needs) -> Map<String, Value> {
         Needs::Nothing => Map::new(),
         Needs::Message => {
             let message = said(Makes::Message, "om_");
+            fields(json!({"message": message, "message_id": message}))
+        }
+        Needs::Ephemeral => {
+            let message = said(Makes::Ephemeral, "om_");
             fields(json!({"message": message, "message_id": message}))
         }
         Needs::Batch => {

@@ -3,9 +3,13 @@
 //! Deterministic: the same job gives the same bytes at every attempt, because Feishu's `uuid` only
 //! removes a double of the same request.
 
+mod acts;
+
 use std::path::PathBuf;
 
-use feishu_im::answers::{BatchSent, Message, Messages, Progress, UploadedImage};
+use feishu_im::answers::{
+    BatchSent, Ephemeral, MergeForwarded, Message, Messages, Progress, Reaction, UploadedImage,
+};
 use feishu_im::op::{self, ImageType, UrgentWay};
 use feishu_im::{
     Api, BatchContent, BatchLists, CONTENT_KEYS, Content, FileSource, IdType, Reply, Request,
@@ -13,7 +17,7 @@ use feishu_im::{
 use serde_json::{Map, Value};
 
 use crate::dispatch::follow;
-use crate::job::{Kind, Marked};
+use crate::job::{Kind, Marked, values};
 
 /// The job cannot be made into a call: its stored form does not fit this binary.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +50,14 @@ impl Words {
             serde_json::from_str::<Map<String, Value>>(text)
                 .map_err(|error| Misfit(error.to_string()))
         };
-        Ok(Words {
+        let mut words = Words {
             args: object(args)?,
             resolved: resolved.map(object).transpose()?.unwrap_or_default(),
             part: part.map(object).transpose()?.unwrap_or_default(),
-        })
+        };
+        values::put(&mut words.args, &words.resolved);
+        values::put(&mut words.part, &words.resolved);
+        Ok(words)
     }
 
     fn text(&self, name: &str) -> Result<&str, Misfit> {
@@ -155,6 +162,22 @@ pub(super) fn request(
         .request(),
         // What a look asks follows from the job that it is about (`doubt`), not from its own row.
         (Kind::History, _) => return Err(Misfit(String::from("a look has no content"))),
+        (
+            Kind::Reply
+            | Kind::Edit
+            | Kind::Forward
+            | Kind::MergeForward
+            | Kind::ForwardThread
+            | Kind::FollowUp
+            | Kind::React
+            | Kind::Unreact
+            | Kind::UpdateCard
+            | Kind::DelayUpdateCard
+            | Kind::SendEphemeral
+            | Kind::DeleteEphemeral
+            | Kind::UpdateUrlPreviews,
+            _,
+        ) => acts::request(marked, &words)?,
         (Kind::UploadImage, _) => {
             let image_type = if words.text("image_type")? == "avatar" {
                 ImageType::Avatar
@@ -232,12 +255,30 @@ pub(super) fn kept(api: Api, reply: &Reply) -> Option<Kept> {
         .map(|data| data.get().to_owned())
         .filter(|data| data.trim_start().starts_with('{'));
     let (message_id, chat) = match api {
-        Api::SendMessage => {
+        Api::SendMessage | Api::Reply | Api::Forward | Api::ForwardThread => {
             let message: Message = reply.data().ok()?;
             (
                 Some(message.message_id).filter(|id| !id.is_empty()),
                 message.chat_id,
             )
+        }
+        Api::MergeForward => {
+            let MergeForwarded { message, .. } = reply.data().ok()?;
+            (
+                Some(message.message_id).filter(|id| !id.is_empty()),
+                message.chat_id,
+            )
+        }
+        Api::SendEphemeral => {
+            let shown: Ephemeral = reply.data().ok()?;
+            (Some(shown.message_id).filter(|id| !id.is_empty()), None)
+        }
+        Api::React => {
+            let reaction: Reaction = reply.data().ok()?;
+            return (!reaction.reaction_id.is_empty()).then_some(Kept {
+                receipt,
+                ..Kept::default()
+            });
         }
         Api::BatchSend => {
             let sent: BatchSent = reply.data().ok()?;

@@ -1,0 +1,146 @@
+//! Jobs that stand in content where an id that they make will stand: a whole JSON string `job_…`.
+//!
+//! Found and replaced deep in objects and lists, and inside the JSON that stands as a string in a
+//! `content`. Content that names no job keeps every byte.
+//! Not here: what a job makes (`kind`), when it is known (`store`).
+
+use serde_json::{Map, Value};
+
+use crate::job::JobId;
+
+/// The field whose string may hold JSON of its own. Source: feishu/endpoints.md, section 2.
+const NESTED: &str = "content";
+
+/// Every job that `value` names, with its place below it as a JSON pointer, in order.
+///
+/// A job inside a `content` string has the place of that string.
+pub(crate) fn named(value: &Value) -> Vec<(String, JobId)> {
+    let mut found = Vec::new();
+    find(value, "", String::new(), &mut found);
+    found
+}
+
+fn find(value: &Value, name: &str, pointer: String, found: &mut Vec<(String, JobId)>) {
+    match value {
+        Value::String(text) => match text.parse() {
+            Ok(job) => found.push((pointer, job)),
+            Err(_) => {
+                let inner = nested(name, text);
+                let jobs = inner.iter().flat_map(named);
+                found.extend(jobs.map(|(_, job)| (pointer.clone(), job)));
+            }
+        },
+        Value::Array(list) => {
+            for (n, item) in list.iter().enumerate() {
+                find(item, "", format!("{pointer}/{n}"), found);
+            }
+        }
+        Value::Object(map) => {
+            for (name, item) in map {
+                let escaped = name.replace('~', "~0").replace('/', "~1");
+                find(item, name, format!("{pointer}/{escaped}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The JSON in a string that may hold some; only where a job could stand in it.
+fn nested(name: &str, text: &str) -> Option<Value> {
+    let inner =
+        (name == NESTED && text.contains(JobId::PREFIX)).then(|| serde_json::from_str(text));
+    inner?
+        .ok()
+        .filter(|inner: &Value| inner.is_object() || inner.is_array())
+}
+
+/// Puts what the jobs made in their places. `made`: by `job_…`; other entries are left alone.
+pub(crate) fn put(map: &mut Map<String, Value>, made: &Map<String, Value>) {
+    if made.keys().any(|name| name.starts_with(JobId::PREFIX)) {
+        for (name, value) in map {
+            replace(name, value, made);
+        }
+    }
+}
+
+/// `true`: something changed.
+fn replace(name: &str, value: &mut Value, made: &Map<String, Value>) -> bool {
+    match value {
+        Value::String(text) => {
+            if text.starts_with(JobId::PREFIX)
+                && let Some(id) = made.get(text.as_str())
+            {
+                *value = id.clone();
+                return true;
+            }
+            let Some(mut inner) = nested(name, text) else {
+                return false;
+            };
+            let changed = replace("", &mut inner, made);
+            if changed {
+                *text = inner.to_string();
+            }
+            changed
+        }
+        Value::Array(list) => {
+            (list.iter_mut()).fold(false, |changed, item| replace("", item, made) || changed)
+        }
+        Value::Object(map) => (map.iter_mut()).fold(false, |changed, (name, item)| {
+            replace(name, item, made) || changed
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const A: &str = "job_0192a0000000700080000000000000aa";
+    const B: &str = "job_0192a0000000700080000000000000bb";
+
+    fn check(args: Value, places: &[&str], after: Value) {
+        let found = named(&args);
+        let found: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(found, places, "{args}");
+        let made = json!({A: "img_1", B: "om_2", "message": "om_3"});
+        let (Value::Object(mut map), Value::Object(made)) = (args, made) else {
+            panic!("args are objects");
+        };
+        put(&mut map, &made);
+        assert_eq!(Value::Object(map), after);
+    }
+
+    #[test]
+    fn a_job_is_found_wherever_it_is_a_whole_string_and_nowhere_else() {
+        check(
+            json!({"messages": [B, "om_1"], "card": {"a/b": {"img_key": A}}}),
+            &["/card/a~1b/img_key", "/messages/0"],
+            json!({"messages": ["om_2", "om_1"], "card": {"a/b": {"img_key": "img_1"}}}),
+        );
+        let said = format!("see {A}");
+        check(json!({"text": said}), &[], json!({"text": said}));
+    }
+
+    #[test]
+    fn content_that_is_a_string_of_json_is_looked_into_and_else_keeps_every_byte() {
+        let content = format!(r#"{{ "image_key" : "{A}" }}"#);
+        check(
+            json!({"content": content}),
+            &["/content"],
+            json!({"content": r#"{"image_key":"img_1"}"#}),
+        );
+        let spaced = r#"{ "text" : "job_ done" }"#;
+        check(json!({"content": spaced}), &[], json!({"content": spaced}));
+        let elsewhere = format!(r#"{{"image_key":"{A}"}}"#);
+        check(json!({"text": elsewhere}), &[], json!({"text": elsewhere}));
+    }
+
+    #[test]
+    fn a_job_that_made_nothing_known_stays_as_it_is() {
+        let other = "job_0192a0000000700080000000000000cc";
+        check(json!({"x": other}), &["/x"], json!({"x": other}));
+    }
+}

@@ -295,6 +295,8 @@ where
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER)
+            // As Feishu writes them: its Python SDK finds `Content-Type` in this spelling alone.
+            .title_case_headers(true)
             .serve_connection(stream, service)
     );
     let mut stopping = false;

@@ -95,6 +95,8 @@ fn connection(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        // The Python SDK looks for `Content-Type` and `X-Tt-Logid` in this spelling alone.
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(socket), service);
     let watched = graceful.watch(served);
     async move {

@@ -11,12 +11,13 @@ use crate::job::JobId;
 /// The field whose string may hold JSON of its own. Source: feishu/endpoints.md, section 2.
 const NESTED: &str = "content";
 
-/// Every job that `value` names, with its place below it as a JSON pointer, in order.
+/// Every job that `value`, the field of that `name` (or ""), names, with its place below it as a JSON
+/// pointer, in order.
 ///
 /// A job inside a `content` string has the place of that string.
-pub(crate) fn named(value: &Value) -> Vec<(String, JobId)> {
+pub(crate) fn named(name: &str, value: &Value) -> Vec<(String, JobId)> {
     let mut found = Vec::new();
-    find(value, "", String::new(), &mut found);
+    find(value, name, String::new(), &mut found);
     found
 }
 
@@ -26,7 +27,7 @@ fn find(value: &Value, name: &str, pointer: String, found: &mut Vec<(String, Job
             Ok(job) => found.push((pointer, job)),
             Err(_) => {
                 let inner = nested(name, text);
-                let jobs = inner.iter().flat_map(named);
+                let jobs = inner.iter().flat_map(|inner| named("", inner));
                 found.extend(jobs.map(|(_, job)| (pointer.clone(), job)));
             }
         },
@@ -102,7 +103,7 @@ mod tests {
     const B: &str = "job_0192a0000000700080000000000000bb";
 
     fn check(args: Value, places: &[&str], after: Value) {
-        let found = named(&args);
+        let found = named("", &args);
         let found: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(found, places, "{args}");
         let made = json!({A: "img_1", B: "om_2", "message": "om_3"});

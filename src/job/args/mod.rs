@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
 
     /// Jobs that stand in the content of that name where the ids that they make will stand.
     fn named_in(&mut self, name: &str, value: &Value) {
-        for (pointer, job) in values::named(value) {
+        for (pointer, job) in values::named(name, value) {
             self.references.push(Reference {
                 role: Role::Value,
                 job: Some(job),

@@ -254,6 +254,19 @@ impl Api {
         self.endpoint().name
     }
 
+    /// The endpoint of that method and path (as it came, percent-encoded) and what its parameters are, in order.
+    ///
+    /// A trailing slash more or less names the same one, as on the platform. Of two that fit, the one with fewer
+    /// parameters is meant.
+    pub fn of_call<'a>(method: &str, path: &'a str) -> Option<(Api, Vec<&'a str>)> {
+        let fits = |row: &Endpoint| {
+            let params = params(row.path, path).filter(|_| row.method.as_str() == method)?;
+            Some((row.api, params))
+        };
+        let all = TABLE.iter().filter_map(fits);
+        all.min_by_key(|(_, params)| params.len())
+    }
+
     /// The endpoint of that name, or `None`.
     pub fn from_name(name: &str) -> Option<Api> {
         TABLE.iter().find(|row| row.name == name).map(|row| row.api)
@@ -271,6 +284,21 @@ impl Method {
             Method::Delete => "DELETE",
         }
     }
+}
+
+/// What stands in `path` where `template` has parameters; `None`: it is not of that form.
+fn params<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let mut found = Vec::new();
+    let mut pieces = path.trim_end_matches('/').split('/');
+    for part in template.trim_end_matches('/').split('/') {
+        let piece = pieces.next()?;
+        match part.starts_with(':') {
+            true if !piece.is_empty() => found.push(piece),
+            false if part == piece => {}
+            _ => return None,
+        }
+    }
+    pieces.next().is_none().then_some(found)
 }
 
 const fn row(
@@ -397,6 +425,46 @@ mod tests {
             assert!(row.path.starts_with("/open-apis/"), "{}", row.call);
         }
         assert_eq!(Api::from_name("no_such"), None);
+    }
+
+    #[test]
+    fn a_call_is_found_by_its_path() {
+        #[track_caller]
+        fn check(method: &str, path: &str, expected: Option<(Api, &[&str])>) {
+            let expected = expected.map(|(api, params)| (api, params.to_vec()));
+            assert_eq!(Api::of_call(method, path), expected, "{method} {path}");
+        }
+        for api in Api::ALL {
+            let row = api.endpoint();
+            let found = Api::of_call(row.method.as_str(), row.path).map(|(api, _)| api);
+            assert_eq!(found, Some(*api), "{}", row.call);
+        }
+        let one = "/open-apis/im/v1/messages/om_1";
+        check("GET", one, Some((Api::GetMessage, &["om_1"])));
+        check("DELETE", one, Some((Api::Recall, &["om_1"])));
+        check(
+            "GET",
+            "/open-apis/im/v1/messages/",
+            Some((Api::ListMessages, &[])),
+        );
+        let files = "/open-apis/im/v1/messages/om_1/resources/file%2F1";
+        check(
+            "GET",
+            files,
+            Some((Api::GetResource, &["om_1", "file%2F1"])),
+        );
+        let merge = "/open-apis/im/v1/messages/merge_forward";
+        check("POST", merge, Some((Api::MergeForward, &[])));
+        let query = "/open-apis/im/v1/messages/reactions/batch_query";
+        check("POST", query, Some((Api::BatchQueryReactions, &[])));
+        check(
+            "POST",
+            "/open-apis/message/v4/batch_send",
+            Some((Api::BatchSend, &[])),
+        );
+        check("POST", one, None);
+        check("GET", "/open-apis/im/v1/messages//read_users", None);
+        check("GET", "/open-apis/contact/v3/users/ou_1", None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod ids;
 pub mod limits;
 pub mod op;
 pub mod request;
+pub mod stream;
 mod token;
 
 pub use classify::{BucketKind, Class, PauseScope, Verdict, classify};
@@ -40,3 +41,4 @@ pub use hook::{Hook, HookOptions};
 pub use ids::IdType;
 pub use op::LANGUAGES as FOLLOW_UP_LANGUAGES;
 pub use request::{Body, FileSource, Request};
+pub use stream::{Answer, Passing, Streamed};

@@ -87,6 +87,11 @@ impl Tokens {
         state.fetched_ms = None;
     }
 
+    /// The secret in use.
+    pub(crate) fn secret(&self) -> SecretString {
+        self.state().secret.clone()
+    }
+
     /// Returns once no fetch is in flight.
     #[cfg(test)]
     pub(crate) async fn settled(&self) {

@@ -82,14 +82,14 @@ pub enum ClientError {
 
 /// A client of one app; a clone is another handle on the same.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     http: reqwest::Client,
-    base: String,
+    pub(crate) base: String,
     app_id: String,
     timeout: Duration,
-    body_idle: Duration,
+    pub(crate) body_idle: Duration,
     clock: Arc<dyn Clock>,
     pub(crate) tokens: Tokens,
 }
@@ -268,11 +268,7 @@ impl Inner {
         };
         let mut built = reqwest::Request::new(method, url);
         if let Some(token) = token {
-            let value = format!("Bearer {}", token.value.expose_secret());
-            let mut value =
-                HeaderValue::try_from(value).map_err(|_| no_token("the token is garbled", None))?;
-            value.set_sensitive(true);
-            built.headers_mut().insert(AUTHORIZATION, value);
+            built.headers_mut().insert(AUTHORIZATION, bearer(token)?);
         }
         if let Some(value) = content_type.and_then(|value| HeaderValue::try_from(value).ok()) {
             built.headers_mut().insert(CONTENT_TYPE, value);
@@ -282,7 +278,11 @@ impl Inner {
     }
 
     /// The head of the answer.
-    async fn head(&self, built: reqwest::Request, evidence: &Evidence) -> Result<Response, Fault> {
+    pub(crate) async fn head(
+        &self,
+        built: reqwest::Request,
+        evidence: &Evidence,
+    ) -> Result<Response, Fault> {
         let started = Instant::now();
         let mut sending = Box::pin(self.http.execute(built));
         let outcome = loop {
@@ -416,7 +416,16 @@ impl Inner {
     }
 }
 
-fn flawed(text: &str) -> Fault {
+/// The token as it is shown.
+pub(crate) fn bearer(token: &Token) -> Result<HeaderValue, Fault> {
+    let value = format!("Bearer {}", token.value.expose_secret());
+    let mut value =
+        HeaderValue::try_from(value).map_err(|_| no_token("the token is garbled", None))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+pub(crate) fn flawed(text: &str) -> Fault {
     Fault::NotSent {
         kind: NotSentKind::Request,
         text: text.to_owned(),
@@ -453,7 +462,7 @@ async fn parts_of(body: &Body) -> Result<(Vec<Part>, Option<String>), Fault> {
     }
 }
 
-fn head_of(response: &Response) -> Head {
+pub(crate) fn head_of(response: &Response) -> Head {
     let headers = response.headers();
     Head {
         http: response.status().as_u16(),

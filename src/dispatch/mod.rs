@@ -10,6 +10,8 @@ mod core;
 mod delay;
 mod doubt;
 mod follow;
+mod gate;
+mod handle;
 mod held;
 mod judge;
 mod lanes;
@@ -20,4 +22,4 @@ mod run;
 #[cfg(test)]
 mod trial;
 
-pub(crate) use self::run::{App, Dispatcher};
+pub(crate) use self::handle::{App, Dispatcher};

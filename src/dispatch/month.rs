@@ -9,7 +9,7 @@ use feishu_im::{Client, Exchange, Fault as Failure, op};
 use tokio::task::JoinSet;
 
 use crate::dispatch::core::Spent;
-use crate::dispatch::run::App;
+use crate::dispatch::handle::App;
 use crate::job::month::{RESERVE_PERCENT, SAVED_PERCENT};
 use crate::job::{AppId, Marked};
 use crate::store::{Counted, MonthStart, MonthWord, Store};
@@ -28,7 +28,7 @@ pub(super) fn left(marked: &Marked) -> Option<Counted> {
 }
 
 /// `None`: it does not count. Else whether its answer never came.
-fn lost(exchange: &Exchange) -> Option<bool> {
+pub(super) fn lost(exchange: &Exchange) -> Option<bool> {
     let lost = match &exchange.answer {
         Ok(reply) => (reply.http < 400).then_some(false),
         Err(Failure::Unknown { http, .. }) => http.is_none_or(|http| http < 400).then_some(true),

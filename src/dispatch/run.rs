@@ -5,23 +5,22 @@
 //! offered again; nothing is marked, so nothing is sent.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use feishu_im::Client;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dispatch::attempt::{self, Ended, Means};
-use crate::dispatch::core::{AppPlace, Core, Open, Told};
+use crate::dispatch::core::{Open, Told};
+use crate::dispatch::gate;
+use crate::dispatch::handle::{App, Dispatcher};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::month;
-use crate::dispatch::pace::Limits;
-use crate::job::{AppId, Head, Marked, Permit, Reach, Steer};
+use crate::job::{AppId, Marked};
 use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
 
 /// Lanes in one piece of a walk.
@@ -34,33 +33,6 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 const WINDOW: Duration = Duration::from_secs(61);
 /// Lanes shown in status.
 const LANES_SHOWN: usize = 100;
-
-/// One app and the way to it.
-#[derive(Clone, Debug)]
-pub(crate) struct App {
-    /// As the store numbers it.
-    pub(crate) id: AppId,
-    pub(crate) name: String,
-    pub(crate) tenant: String,
-    pub(crate) base_url: String,
-    /// Calls a minute and a second, and to one receiver; 0 = off.
-    pub(crate) limits: [u32; 4],
-    pub(crate) timeout: Duration,
-    /// Calls a month that its tenant's plan allows; 0 = unknown.
-    pub(crate) month_quota: u64,
-    pub(crate) client: Client,
-}
-
-/// The dispatcher: a `Permit` for the store, and a loop.
-#[derive(Debug)]
-pub(crate) struct Dispatcher {
-    core: Mutex<Core>,
-    clock: Clock,
-    wake: Notify,
-    newborn: mpsc::UnboundedSender<Vec<Marked>>,
-    turns: AtomicU64,
-    changed: mpsc::UnboundedSender<(usize, App)>,
-}
 
 /// What a task reports.
 #[derive(Debug)]
@@ -77,61 +49,7 @@ enum Report {
     Shown(Result<(), StoreError>),
     TakenBack(Result<(), StoreError>),
     Looked(usize, (bool, bool)),
-}
-
-impl Permit for Dispatcher {
-    fn grant(&self, head: &Head) -> bool {
-        self.core().grant(head, self.clock.steady_ms())
-    }
-
-    fn withdraw(&self, heads: &[Head]) {
-        let seqs: Vec<i64> = heads.iter().map(|head| head.seq).collect();
-        self.core().give_back(&seqs, self.clock.steady_ms());
-        self.wake.notify_one();
-    }
-
-    fn born(&self, marked: Vec<Marked>) {
-        // Bounded by what `grant` allows under way. A loop that has ended leaves them marked: unknown
-        // at the next start, like any mark without a result.
-        if self.newborn.send(marked).is_err() {
-            tracing::warn!("jobs were born while the dispatcher ended");
-        }
-    }
-
-    fn stood(&self, heads: Vec<Head>) {
-        let wall_ms = self.clock.wall_ms();
-        let mut core = self.core();
-        for head in heads {
-            core.stood(head, wall_ms);
-        }
-        drop(core);
-        self.wake.notify_one();
-    }
-
-    fn steered(&self, steers: Vec<Steer>) {
-        self.core().steered(&steers, self.clock.steady_ms());
-        self.wake.notify_one();
-    }
-
-    fn left(&self, lanes: Vec<(AppId, Box<str>)>) {
-        self.core().left(lanes);
-        self.wake.notify_one();
-    }
-}
-
-impl Dispatcher {
-    /// How often the loop has turned; it does at least once a second, whatever it waits for.
-    pub(crate) fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
-    }
-
-    fn turned(&self) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    Tallied(gate::Tallied),
 }
 
 /// What the loop works with.
@@ -148,6 +66,7 @@ struct Loop {
     sweeping: bool,
     swept_ms: i64,
     showing: bool,
+    tallying: bool,
     /// Reads of the relay's own that look whether Feishu is back: one a second for each app.
     looks: Vec<DefaultDirectRateLimiter>,
     store_back_ms: i64,
@@ -156,97 +75,8 @@ struct Loop {
     taking_back: usize,
 }
 
-impl Dispatcher {
-    /// Judges what an earlier process left, then hands out jobs until `stop`; then waits at most
-    /// `drain` for attempts under way, and for the disk.
-    ///
-    /// Returns the dispatcher, for the store, and the loop.
-    pub(crate) fn new(
-        apps: Vec<App>,
-        store: Store,
-        clock: Clock,
-    ) -> (
-        Arc<Dispatcher>,
-        impl Future<Output = ()> + Send,
-        CancellationToken,
-    ) {
-        let (newborn, births) = mpsc::unbounded_channel();
-        let (changed, changes) = mpsc::unbounded_channel();
-        let mut core = Core::new(places(&apps));
-        for (at, app) in apps.iter().enumerate() {
-            core.set_quota(at, app.month_quota);
-        }
-        let core = Mutex::new(core);
-        let dispatcher = Arc::new(Dispatcher {
-            core,
-            clock: clock.clone(),
-            wake: Notify::new(),
-            newborn,
-            turns: AtomicU64::new(0),
-            changed,
-        });
-        let stop = CancellationToken::new();
-        let work = work(
-            Arc::clone(&dispatcher),
-            apps,
-            store,
-            clock,
-            births,
-            changes,
-            stop.clone(),
-        );
-        (dispatcher, work, stop)
-    }
-
-    /// The app at this place of the config has other limits, another time-out or another client.
-    pub(crate) fn change(&self, at: usize, app: App) {
-        self.core().set_limits(at, limits(&app));
-        self.core().set_quota(at, app.month_quota);
-        // A loop that has ended sends nothing any more.
-        let _ = self.changed.send((at, app));
-        self.wake.notify_one();
-    }
-
-    /// Somebody changed something: what waits there for a fault to be mended is tried at once.
-    pub(crate) fn probe(&self, reach: &Reach) {
-        self.core().probe(reach, self.clock.steady_ms());
-        self.wake.notify_one();
-    }
-}
-
-fn limits(app: &App) -> Limits {
-    let [app_minute, app_second, chat_second, user_second] = app.limits;
-    Limits {
-        app_minute,
-        app_second,
-        chat_second,
-        user_second,
-    }
-}
-
-fn places(apps: &[App]) -> Vec<AppPlace> {
-    let number = |list: &mut Vec<String>, name: &str| match list.iter().position(|one| one == name)
-    {
-        Some(at) => at,
-        None => {
-            list.push(name.to_owned());
-            list.len() - 1
-        }
-    };
-    let (mut tenants, mut bases) = (Vec::new(), Vec::new());
-    apps.iter()
-        .map(|app| AppPlace {
-            id: app.id,
-            name: app.name.clone(),
-            tenant: number(&mut tenants, &app.tenant),
-            base: number(&mut bases, &app.base_url),
-            limits: limits(app),
-            timeout_ms: millis(app.timeout),
-        })
-        .collect()
-}
-
-async fn work(
+/// The loop, from its first look at the table to its end.
+pub(super) async fn work(
     dispatcher: Arc<Dispatcher>,
     apps: Vec<App>,
     store: Store,
@@ -271,6 +101,7 @@ async fn work(
         sweeping: false,
         swept_ms: i64::MIN / 2,
         showing: false,
+        tallying: false,
         looks,
         store_back_ms: i64::MIN,
         stopping: false,
@@ -329,6 +160,7 @@ async fn work(
         }
     }
     the.tasks.shutdown().await;
+    gate::write_last(&the.dispatcher, &the.store).await;
 }
 
 impl Loop {
@@ -425,7 +257,10 @@ impl Loop {
         if steady_ms >= self.store_back_ms {
             let seqs = self.dispatcher.core().pick(wall_ms, steady_ms);
             self.mark(seqs);
+        } else {
+            self.dispatcher.core().pick_calls(wall_ms, steady_ms);
         }
+        self.tally(steady_ms);
         self.read(steady_ms);
         self.show(wall_ms, steady_ms);
         self.look(steady_ms);
@@ -584,6 +419,17 @@ impl Loop {
         }
     }
 
+    /// Writes down what calls that are no jobs have spent.
+    fn tally(&mut self, steady_ms: i64) {
+        if self.tallying || steady_ms < self.store_back_ms {
+            return;
+        }
+        if let Some(writing) = gate::write_down(&self.dispatcher, &self.store) {
+            self.tallying = true;
+            self.spawn(async move { Report::Tallied(writing.await) });
+        }
+    }
+
     fn take(&mut self, report: Report) {
         let steady_ms = self.clock.steady_ms();
         match report {
@@ -648,6 +494,13 @@ impl Loop {
                 }
             }
             Report::Looked(app, (ok, counted)) => self.dispatcher.core().looked(app, ok, counted),
+            Report::Tallied(done) => {
+                self.tallying = false;
+                if let Err((calls, error)) = done {
+                    self.store_failed(&error, steady_ms);
+                    self.dispatcher.tally.put_back(calls);
+                }
+            }
         }
     }
 
@@ -692,6 +545,6 @@ impl Loop {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -8,6 +8,7 @@ mod doubt;
 mod fields;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod gate;
 mod id;
 mod kind;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(crate) mod values;
 pub use args::{BatchLists, Upload};
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
 pub use fields::Flaw;
+pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};
 pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::job::month::{Month, Pace};
-use crate::job::{AppId, Flaw, Job, JobId, NoticeJob, State};
+use crate::job::{AppId, Flaw, Job, JobId, NoticeJob, Outcome, State};
+use crate::store::Counted;
 pub use crate::store::health::{Cause, Failure, Ill};
 
 /// The store could not answer.
@@ -263,9 +264,26 @@ pub struct MonthOf {
     pub quota: u64,
 }
 
+/// How a call that was no job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// With which app.
+    pub app: AppId,
+    /// Why it was made: `read` or `direct`.
+    pub cause: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Feishu's code, where there was one.
+    pub code: Option<i64>,
+    /// How it counts towards the month, if it does.
+    pub counted: Option<Counted>,
+}
+
 /// What is told to the ledger beside the results of attempts.
 #[derive(Clone, Debug)]
 pub enum MonthWord {
+    /// Calls that were no jobs, and how many ended so.
+    Passed(Vec<(Passed, u64)>),
     /// A call of no job looked whether Feishu is back.
     Probed {
         /// With which app.

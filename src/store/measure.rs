@@ -13,6 +13,8 @@ pub(super) struct Measured {
     ended: Vec<(AppId, Kind, State)>,
     /// Attempts that were recorded, with Feishu's code.
     pub(super) tried: Vec<(AppId, Kind, Outcome, Option<i64>)>,
+    /// Calls that were no jobs, with why they were made.
+    pub(super) passed: Vec<(AppId, &'static str, Outcome, Option<i64>)>,
     /// Milliseconds that producers' jobs took until they were done.
     pub(super) delivered: Vec<i64>,
     /// How many jobs came to an end, as their states are counted: each must be in `ended` once.
@@ -41,8 +43,12 @@ impl Measured {
         for (app, kind, state) in &self.ended {
             metrics.ended(name(*app), kind.name(), state.name());
         }
-        for (app, kind, outcome, code) in &self.tried {
-            metrics.tried(name(*app), kind.name(), outcome.name(), *code);
+        let jobs = self.tried.iter();
+        let jobs = jobs.map(|(app, kind, outcome, code)| (app, kind.name(), outcome, code));
+        let calls = self.passed.iter();
+        let calls = calls.map(|(app, cause, outcome, code)| (app, *cause, outcome, code));
+        for (app, kind, outcome, code) in jobs.chain(calls) {
+            metrics.tried(name(*app), kind, outcome.name(), *code);
             if *outcome == Outcome::Done {
                 metrics.succeeded(name(*app), now_ms);
             }

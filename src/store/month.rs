@@ -73,6 +73,20 @@ pub(super) async fn write(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), sqlx::
 /// Notes a word. `false`: it was said before.
 pub(super) async fn say(tx: &mut Tx<'_>, word: &MonthWord) -> Result<bool, sqlx::Error> {
     match word {
+        MonthWord::Passed(calls) => {
+            let mut counts = Counts::default();
+            for (call, times) in calls {
+                for _ in 0..*times {
+                    if let Some(counted) = call.counted {
+                        counts.add(call.app, call.cause, counted.again, counted.lost);
+                    }
+                    let told = (call.app, call.cause, call.outcome, call.code);
+                    tx.changes.measured.passed.push(told);
+                }
+            }
+            write(tx, &counts).await?;
+            Ok(true)
+        }
         MonthWord::Probed { app, lost } => {
             let mut counts = Counts::default();
             counts.add(*app, "probe", false, *lost);

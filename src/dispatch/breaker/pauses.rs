@@ -88,6 +88,15 @@ impl Pauses {
         }
     }
 
+    /// Feishu's code for what stops a call there, the widest first.
+    pub(crate) fn code(&self, spot: Spot) -> Option<i64> {
+        let found = spot
+            .keys()
+            .into_iter()
+            .find_map(|key| self.paused.get(&key));
+        found.map(|paused| paused.code)
+    }
+
     /// The call that `allows` named the probe goes now.
     pub(crate) fn probe_started(&mut self, spot: Spot, now: i64) {
         self.around(spot, |paused| paused.probes.start(now));

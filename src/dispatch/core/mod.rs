@@ -4,10 +4,12 @@
 //! the loop (`run`) for the rest; neither waits here.
 //! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
 
+mod calls;
 mod month;
 mod show;
 mod steer;
 
+pub(super) use self::calls::{Call, CallTold, Entered, Pass, Stop, Turn};
 pub(super) use self::month::Spent;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +18,7 @@ use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
 
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
+use crate::dispatch::core::calls::Calls;
 use crate::dispatch::core::month::Months;
 use crate::dispatch::held::Held;
 use crate::dispatch::judge::Judgement;
@@ -95,6 +98,7 @@ pub(super) struct Core {
     /// What people paused.
     held: Held,
     months: Months,
+    calls: Calls,
     pauses: Pauses,
     api_breakers: HashMap<Group, Breaker>,
     base_breakers: Vec<Breaker>,
@@ -127,6 +131,7 @@ impl Core {
             pace,
             held: Held::default(),
             months: Months::new(tenants, apps.len()),
+            calls: Calls::default(),
             pauses: Pauses::default(),
             api_breakers: HashMap::new(),
             base_breakers: (0..bases).map(|_| Breaker::of_base_url()).collect(),
@@ -192,6 +197,7 @@ impl Core {
     /// From now on nobody goes; what is under way ends.
     pub(super) fn stop(&mut self) {
         self.running = false;
+        self.stop_calls();
     }
 
     pub(super) fn app_of(&self, id: AppId) -> Option<usize> {
@@ -245,7 +251,7 @@ impl Core {
 
     fn fly(&mut self, head: Head, name: LaneName, hold: Hold, probe: Probe) {
         self.flight_bytes += u64::from(head.size);
-        self.month_takes(name.0, &head);
+        self.month_takes(name.0, is_counted(&head));
         self.flights.insert(
             head.seq,
             Flight {
@@ -267,28 +273,31 @@ impl Core {
             return picked;
         }
         let groups = self.lanes.groups();
-        if groups.is_empty() {
-            return picked;
-        }
         // Groups take turns, one slot each, so that no call starves another for places under way.
         let mut open: Vec<Group> = groups
             .iter()
             .copied()
             .cycle()
-            .skip(self.next_group % groups.len())
+            .skip(self.next_group % groups.len().max(1))
             .take(groups.len())
             .collect();
         self.next_group = self.next_group.wrapping_add(1);
-        while !open.is_empty() {
+        self.calls.begin_round();
+        loop {
+            let mut went = self.serve_calls(Turn::Calls, steady_ms);
             open.retain(|group| match self.pick_one(*group, steady_ms) {
                 Some(seq) => {
                     picked.push(seq);
+                    self.calls.job_went(*group);
                     true
                 }
                 None => false,
             });
+            went |= self.serve_calls(Turn::Anybody, steady_ms);
+            if open.is_empty() && !went {
+                return picked;
+            }
         }
-        picked
     }
 
     fn pick_one(&mut self, group: Group, steady_ms: i64) -> Option<i64> {
@@ -489,7 +498,7 @@ impl Core {
             };
             self.flight_bytes -= u64::from(flight.head.size);
             self.pace.refund(flight.hold);
-            self.month_ended(flight.name.0, &flight.head, false);
+            self.month_ended(flight.name.0, is_counted(&flight.head), false);
             let group = (flight.name.0, flight.head.api());
             if flight.probe.pause {
                 self.pauses.probe_told_nothing(self.spot(group), steady_ms);
@@ -506,9 +515,6 @@ impl Core {
             .or_insert_with(Breaker::of_api);
         let was_open = breaker.is_open();
         breaker.ended(event, probe.api, steady_ms);
-        let base = &mut self.base_breakers[self.apps[group.0].base];
-        let base_was_open = base.is_open();
-        base.ended(event, probe.base, steady_ms);
         let (app, call) = (&self.apps[group.0].name, group.1.name());
         match (was_open, breaker.is_open()) {
             (false, true) => {
@@ -517,17 +523,29 @@ impl Core {
             (true, false) => tracing::info!(%app, call, "answers come again: going on"),
             (true, true) | (false, false) => {}
         }
-        match (base_was_open, base.is_open()) {
-            (false, true) => {
-                tracing::warn!(%app, "Feishu cannot be reached: stopped, but for probes")
-            }
-            (true, false) => tracing::info!(%app, "Feishu can be reached again: going on"),
-            (true, true) | (false, false) => {}
-        }
-        self.pauses_changed |= was_open != breaker.is_open() || base_was_open != base.is_open();
+        self.pauses_changed |= was_open != breaker.is_open();
+        self.end_base_probe(group.0, event, probe.base, steady_ms);
         if event == BreakerEvent::Ok {
             self.closed.remove(&group);
         }
+    }
+
+    fn end_base_probe(&mut self, app: usize, event: BreakerEvent, probe: bool, steady_ms: i64) {
+        let AppPlace { name, base, .. } = &self.apps[app];
+        let base = &mut self.base_breakers[*base];
+        let was_open = base.is_open();
+        base.ended(event, probe, steady_ms);
+        match (was_open, base.is_open()) {
+            (false, true) => {
+                tracing::warn!(
+                    app = name,
+                    "Feishu cannot be reached: stopped, but for probes"
+                )
+            }
+            (true, false) => tracing::info!(app = name, "Feishu can be reached again: going on"),
+            (true, true) | (false, false) => {}
+        }
+        self.pauses_changed |= was_open != base.is_open();
     }
 
     /// An attempt ended: its windows close one length from now, and what it says concerns others.
@@ -548,7 +566,7 @@ impl Core {
             true => self.pace.refund(flight.hold),
             false => self.pace.answered(flight.hold, steady_ms),
         }
-        self.month_ended(group.0, &flight.head, told.counted);
+        self.month_ended(group.0, is_counted(&flight.head), told.counted);
         self.tell_pauses(group, flight.probe, told, steady_ms);
         self.end_probe(group, flight.probe, told.judgement.breaker, steady_ms);
         if told.judgement.breaker == BreakerEvent::Ok && group.1.endpoint().repeat == Repeat::Read {
@@ -613,6 +631,7 @@ impl Core {
         lanes
             .into_iter()
             .chain(closed)
+            .chain([self.calls.next_ms().map(|ms| ms - steady_ms)])
             .flatten()
             .min()
             .unwrap_or(1000)
@@ -649,6 +668,10 @@ impl Passage {
 
 fn is_dup(head: &Head) -> bool {
     head.api().endpoint().repeat == Repeat::Dup
+}
+
+fn is_counted(head: &Head) -> bool {
+    head.api().endpoint().counted
 }
 
 fn is_high(head: &Head) -> bool {

@@ -85,10 +85,6 @@ impl Tenant {
     }
 }
 
-fn is_counted(head: &Head) -> bool {
-    head.api().endpoint().counted
-}
-
 impl Core {
     /// What earlier processes counted; `opened`: apps of tenants whose reserve a person opened.
     pub(in crate::dispatch) fn start_month(&mut self, start: &MonthStart, opened: &[usize]) {
@@ -157,9 +153,14 @@ impl Core {
         self.held.covers(head) || self.months.holds(self.apps[app].tenant, head)
     }
 
+    /// Is the rest of the month's calls of this app's tenant kept for `high`?
+    pub(super) fn is_month_kept(&self, app: usize) -> bool {
+        self.months.tenants[self.apps[app].tenant].level == Level::Reserve
+    }
+
     /// A call goes: it may be the last one before the rest is kept.
-    pub(super) fn month_takes(&mut self, app: usize, head: &Head) {
-        if !is_counted(head) {
+    pub(super) fn month_takes(&mut self, app: usize, may_count: bool) {
+        if !may_count {
             return;
         }
         let at = self.apps[app].tenant;
@@ -172,8 +173,8 @@ impl Core {
     }
 
     /// A call ended, and counts or does not.
-    pub(super) fn month_ended(&mut self, app: usize, head: &Head, counted: bool) {
-        if !is_counted(head) {
+    pub(super) fn month_ended(&mut self, app: usize, may_count: bool, counted: bool) {
+        if !may_count {
             return;
         }
         let tenant = &mut self.months.tenants[self.apps[app].tenant];

@@ -435,14 +435,14 @@ fn pause(subject: &Subject, verdict: &Verdict) -> Option<(PauseScope, i64)> {
 }
 
 /// Which limit was hit and until when; what pauses a whole scope has no reset to wait for.
-fn bucket(verdict: &Verdict, now: i64) -> Option<(BucketKind, i64)> {
+pub(crate) fn bucket(verdict: &Verdict, now: i64) -> Option<(BucketKind, i64)> {
     let bucket = verdict.bucket.filter(|_| verdict.pause.is_none())?;
     let wait_ms = verdict.wait_ms.unwrap_or(API_PAUSE_MS);
     Some((bucket, now.saturating_add(wait_ms)))
 }
 
 /// Whoever answers with a code is there. A bare status may be a proxy's.
-fn breaker_event(verdict: &Verdict) -> BreakerEvent {
+pub(crate) fn breaker_event(verdict: &Verdict) -> BreakerEvent {
     match verdict.class {
         Class::NotSent => BreakerEvent::NotSent,
         Class::Ambiguous if verdict.in_progress => BreakerEvent::Ok,

@@ -153,7 +153,10 @@ async fn many_messages_are_asked_at_once() {
         1
     );
     let counts = &told.data()["success_msg_reaction_counts"][0]["reaction_count"];
-    assert_eq!(counts[0]["count"], 3);
+    assert_eq!(counts[0]["count"], "3");
+    let first = &details[0]["message_reaction_items"][0];
+    assert_eq!(first["emoji_type"], counts[0]["reaction_type"], "{first}");
+    assert!(first["emoji_type"].is_string(), "{first}");
     let failed: Vec<&str> = told.data()["fail_msg_reaction_details"]
         .as_array()
         .unwrap()

@@ -134,7 +134,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Handled {
     Ok(success(page.cut(items)))
 }
 
-/// Lists and counts the reactions of up to 20 messages; the shape of the entries is inferred.
+/// Lists and counts the reactions of up to 20 messages; the entries are as both SDKs' types have them.
 pub(crate) fn query(call: &mut Call<'_>) -> Handled {
     let body = call.json()?;
     let kind = id_kind(call)?;
@@ -204,7 +204,7 @@ impl Wanted<'_> {
         let fits = |each: &&Reaction| self.emoji.is_none_or(|emoji| emoji == each.emoji);
         let all: Vec<&Reaction> = message.reactions.iter().filter(fits).collect();
         let items: Vec<Value> = (all.iter().skip(after).take(self.size))
-            .map(|each| object(call.world, each, self.kind))
+            .map(|each| entry(call.world, each, self.kind))
             .collect();
         let reached = after + items.len();
         let mut detail = json!({
@@ -232,8 +232,18 @@ fn counts(all: &[&Reaction]) -> Vec<Value> {
     }
     counted
         .into_iter()
-        .map(|(emoji, count)| json!({ "reaction_type": { "emoji_type": emoji }, "count": count }))
+        .map(|(emoji, count)| json!({ "reaction_type": emoji, "count": count.to_string() }))
         .collect()
+}
+
+/// A reaction in such a list: its emoji stands beside the rest.
+fn entry(world: &World, reaction: &Reaction, kind: IdKind) -> Value {
+    let mut entry = object(world, reaction, kind);
+    entry["emoji_type"] = entry["reaction_type"]["emoji_type"].take();
+    if let Some(fields) = entry.as_object_mut() {
+        fields.remove("reaction_type");
+    }
+    entry
 }
 
 /// The message of the path, if the operator may react to it.

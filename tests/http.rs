@@ -155,7 +155,7 @@ async fn every_bad_body_is_refused_and_leaves_nothing_behind() {
             "line 1",
         ),
         ("application/x-ndjson", "{}\n{\n", 400, "line 2"),
-        ("multipart/form-data; boundary=x", "--x--", 415, "multipart"),
+        ("multipart/mixed; boundary=x", "--x--", 415, "multipart"),
         ("image/png", &fine, 415, "image/png"),
         ("application/xml", "<job/>", 415, "xml"),
         ("text/html", "<p>", 415, "html"),

@@ -118,6 +118,7 @@ impl Caller {
                 .map(|life| i64::try_from(life.as_millis()).unwrap_or(i64::MAX)),
             labels: client.map_or_else(Default::default, |client| client.labels.clone()),
             now_ms,
+            arrived: Vec::new(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) const ROOM_BYTES: usize = 64 << 20;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a body may take.
-const WHOLE: Duration = Duration::from_secs(600);
+pub(super) const WHOLE: Duration = Duration::from_secs(600);
 
 /// How long a body may still take when the relay stops.
 const WHEN_STOPPING: Duration = Duration::from_millis(500);
@@ -152,10 +152,7 @@ pub(super) async fn read(
         bytes: Vec::new(),
         _share: None,
     };
-    let mut stopped = pin!(async {
-        stop.cancelled().await;
-        tokio::time::sleep(WHEN_STOPPING).await;
-    });
+    let mut stopped = pin!(stopped(stop));
     while let Some(bytes) = next(&mut body, until, stopped.as_mut()).await? {
         if (whole.bytes.len() + bytes.len()) as u64 > bytes_max {
             return Err(Problem::too_large(bytes_max));
@@ -180,8 +177,14 @@ impl Whole {
     }
 }
 
+/// The relay stops, and what is still coming has had its time.
+pub(super) async fn stopped(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(WHEN_STOPPING).await;
+}
+
 /// The next piece; `None`: that was all.
-async fn next(
+pub(super) async fn next(
     body: &mut Body,
     until: Instant,
     stopped: Pin<&mut impl Future<Output = ()>>,
@@ -222,7 +225,7 @@ pub(super) fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {
     let named = named.split(';').next().unwrap_or_default().trim();
     if is_something_else(named) {
         return Err(Problem::not_taken(format!(
-            "{named} is not taken; send application/json or application/x-ndjson"
+            "{named} is not taken; send application/json, application/x-ndjson or multipart/form-data"
         )));
     }
     let lines = [

@@ -10,12 +10,14 @@ mod body;
 mod bulk;
 mod doors;
 mod events;
+mod form;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod jobs;
 mod json;
 mod metrics;
 mod month;
+mod multipart;
 mod openapi;
 mod openapis;
 mod params;

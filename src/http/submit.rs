@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,13 +17,15 @@ use crate::config::Scope;
 use crate::http::Relay;
 use crate::http::auth::Caller;
 use crate::http::body::{self, Whole};
+use crate::http::form;
 use crate::http::json::{self, Fault, JOBS_MAX, Shape};
+use crate::http::multipart::{self, Bounds, FilePart, Form};
 use crate::http::openapi::{Contested, Telling};
 use crate::http::params::Waiting;
 use crate::http::problem::Problem;
 use crate::http::query::Words;
-use crate::http::schema::NewJobs;
-use crate::job::{Door, Flaw, Job, JobId, NewJob, parse};
+use crate::http::schema::{NewForm, NewJobs};
+use crate::job::{Door, Flaw, Job, JobId, NewJob, UPLOAD_BYTES_MAX, parse};
 use crate::store::{AcceptError, Accepted};
 
 /// The key of a single job, beside its body.
@@ -77,7 +80,7 @@ enum Answered<'a> {
     path = "/v1/jobs",
     summary = "Jobs in: one object, a list or NDJSON; all or none",
     params(Waiting),
-    request_body(content((NewJobs = "application/json"), (String = "application/x-ndjson"))),
+    request_body(content((NewJobs = "application/json"), (String = "application/x-ndjson"), (NewForm = "multipart/form-data"))),
     responses(
         (status = 200, description = "All of them were there already.", body = Answered),
         (
@@ -108,24 +111,35 @@ pub(super) async fn submit(
     words.finish()?;
     let (head, body) = request.into_parts();
     let key = idempotency_key(&head.headers)?;
-    let lines = body::is_ndjson(&head.headers)?;
     let state = &relay.state;
-    let body = body::read(
-        &head.headers,
-        body,
-        state.max_body,
-        &relay.room,
-        &relay.stop,
-    )
-    .await?;
-    let door = caller.door(&state.apps, state.clock.wall_ms());
-
-    let Submission { shape, jobs } = read_aside(body, lines, key, door).await?;
+    // Files of a form are held until their job is stored.
+    let mut form = Form::default();
+    let Submission { shape, jobs } = if multipart::is_form(&head.headers) {
+        form = relay.form(&head.headers, body).await?;
+        let door = Door {
+            arrived: form.files.iter().map(FilePart::arrived).collect(),
+            ..caller.door(&state.apps, state.clock.wall_ms())
+        };
+        read_form(&form, key.as_deref(), &door)?
+    } else {
+        let lines = body::is_ndjson(&head.headers)?;
+        let body = body::read(
+            &head.headers,
+            body,
+            state.max_body,
+            &relay.room,
+            &relay.stop,
+        );
+        let body = body.await?;
+        let door = caller.door(&state.apps, state.clock.wall_ms());
+        read_aside(body, lines, key, door).await?
+    };
     let mut accepted = state
         .store
         .accept(jobs)
         .await
         .map_err(|error| refusal(error, shape))?;
+    drop(form);
     let mut ids: Vec<JobId> = accepted.iter().map(|one| one.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -146,6 +160,17 @@ pub(super) async fn submit(
         }));
     }
     Ok(receipt(shape, &accepted, &known))
+}
+
+impl Relay {
+    async fn form(&self, headers: &HeaderMap, body: Body) -> Result<Form, Problem> {
+        let bounds = Bounds {
+            body_bytes: self.state.max_body,
+            file_bytes: UPLOAD_BYTES_MAX,
+            files: &form::FILES,
+        };
+        multipart::read(&self.state.store, headers, body, bounds, &self.stop).await
+    }
 }
 
 /// What the store could tell of them without reading.
@@ -218,6 +243,23 @@ fn read(body: &[u8], lines: bool, key: Option<&str>, door: &Door) -> Result<Subm
     match flaws.is_empty() {
         true => Ok(Submission { shape, jobs }),
         false => Err(Problem::flawed(flaws)),
+    }
+}
+
+/// The one job of a form.
+fn read_form(form: &Form, key: Option<&str>, door: &Door) -> Result<Submission, Problem> {
+    let mut value = form::job(form)?;
+    let mut flaws: Vec<Flaw> = put_key(&mut value, key).into_iter().collect();
+    let job = parse(&value, "", door);
+    match job {
+        Ok(job) if flaws.is_empty() => Ok(Submission {
+            shape: Shape::One,
+            jobs: vec![job],
+        }),
+        job => {
+            flaws.extend(job.err().unwrap_or_default());
+            Err(Problem::flawed(flaws))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn door() -> Door {
         expires_in_ms: None,
         labels: Default::default(),
         now_ms: 1_767_225_600_000,
+        arrived: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn known(kind: Kind) -> (Vec<&'static str>, Vec<&'static str>) {
         expires_in_ms: None,
         labels: BTreeMap::new(),
         now_ms: 0,
+        arrived: Vec::new(),
     };
     Envelope::read(&mut fields, &door, None);
     fields.leave(&["then", "args"]);

@@ -15,6 +15,7 @@ mod kind;
 mod known;
 pub mod month;
 mod permit;
+mod picture;
 #[cfg(test)]
 mod property;
 mod reach;
@@ -24,7 +25,7 @@ mod state;
 mod submit;
 pub(crate) mod values;
 
-pub use args::{BatchLists, Upload};
+pub use args::{Arrived, BatchLists, UPLOAD_BYTES_MAX, Upload};
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
 pub use fields::Flaw;
 pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};
@@ -33,6 +34,7 @@ pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]
 pub(crate) use known::known;
 pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
+pub use picture::Looks;
 pub use reach::{Reach, Steer};
 pub(crate) use reads::tracked;
 pub use reads::{NoticeJob, Reader, ReadsRecord};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::job::args::{self, Upload};
+use crate::job::args::{self, Arrived, Upload};
 use crate::job::fields::{Fields, Flaw, escaped};
 use crate::job::{JobId, Kind, LaneRule, Makes, OnDoubt, OnRefused, Priority, Role, reads};
 
@@ -41,6 +41,8 @@ pub struct Door {
     pub labels: BTreeMap<String, String>,
     /// Now, Unix milliseconds.
     pub now_ms: i64,
+    /// Bytes that came with the request, beside its JSON.
+    pub arrived: Vec<Arrived>,
 }
 
 /// A producer's name for a job, and what the request was.
@@ -164,6 +166,7 @@ fn read(
             args.and_then(Value::as_object).unwrap_or(&empty),
             &format!("{at}/args"),
             parent.and_then(Envelope::as_parent),
+            &door.arrived,
         ),
         Some(_) => Err(Vec::new()), // said already; nothing more can be said of it
     };
@@ -327,7 +330,7 @@ impl Envelope {
     }
 }
 
-impl args::Image {
+impl args::Own {
     /// The upload that a message's own bytes need first.
     fn job(self, app: String, door: &Door, priority: Priority, expires_ms: Option<i64>) -> NewJob {
         NewJob {

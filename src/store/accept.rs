@@ -477,7 +477,9 @@ fn row(
             .map(|part| part.args.len())
             .max()
             .unwrap_or(0);
-    let uploaded = job.upload.as_ref().map_or(0, |upload| upload.bytes.len());
+    let uploaded = job.upload.as_ref().map_or(0, |upload| {
+        usize::try_from(upload.len).unwrap_or(usize::MAX)
+    });
     NewRow {
         id,
         client: job.client.clone(),
@@ -656,6 +658,8 @@ fn refuse_lost_uploads(tx: &Tx<'_>, plans: &mut [Result<Plan, AcceptError>]) {
 
 async fn count_uploads(tx: &mut Tx<'_>, uploads: &[String]) -> Result<(), sqlx::Error> {
     for name in uploads {
+        // What nobody needed a moment ago is needed again.
+        tx.changes.files_gone.retain(|gone| gone != name);
         sqlx::query("insert into upload (sha256, jobs) values (?1, 1) on conflict (sha256) do update set jobs = jobs + 1").bind(name).execute(&mut *tx.conn).await?;
     }
     Ok(())

@@ -140,6 +140,7 @@ mod tests {
             expires_in_ms: None,
             labels: BTreeMap::new(),
             now_ms: 0,
+            arrived: Vec::new(),
         }
     }
 

@@ -174,6 +174,7 @@ mod tests {
             expires_in_ms: None,
             labels: std::collections::BTreeMap::new(),
             now_ms: Clock::system().wall_ms(),
+            arrived: Vec::new(),
         };
         parse(&job, "", &door).unwrap()
     }

@@ -57,6 +57,7 @@ use self::health::Health;
 pub use self::mark::{Left, Past};
 pub use self::pause::REASON_CHARS_MAX;
 pub use self::restore::{Restored, restore};
+pub use self::upload::{Incoming, Received};
 pub use self::watch::Watch;
 use self::watch::Watchers;
 use self::writer::Request;
@@ -123,6 +124,7 @@ struct Shared {
     apps: Vec<(AppId, String)>,
     pulse: Mutex<Pulse>,
     metrics: Arc<Metrics>,
+    holds: Arc<upload::Holds>,
 }
 
 /// What the dispatcher sees of the lanes, for status.
@@ -171,6 +173,7 @@ impl Store {
         let max_pending = options.max_pending;
         let months = Mutex::new(options.months.clone());
         let path = opened.path.clone();
+        let holds = Arc::<upload::Holds>::default();
         let writer = writer::Writer::new(
             opened,
             options,
@@ -181,6 +184,7 @@ impl Store {
                 purged_ms: Arc::clone(&purged_ms),
                 hub: Arc::clone(&hub),
                 metrics: Arc::clone(&metrics),
+                holds: Arc::clone(&holds),
             },
         )
         .await?;
@@ -189,6 +193,8 @@ impl Store {
         let epoch = epoch.map_err(|error| open::unusable(&path, &error))?;
         let token_key = tokens::key(&readers).await;
         let token_key = token_key.map_err(|error| open::unusable(&path, &error))?;
+        let cleared = upload::clear(&path, &readers).await;
+        cleared.map_err(|error| open::unusable(&path, &error))?;
         let task = tokio::spawn(writer.run(inbox, asked, stopped));
         // Without it the first success after a restart would be the first there ever was.
         match status::last_successes(&readers).await {
@@ -214,6 +220,7 @@ impl Store {
             apps,
             pulse: Mutex::default(),
             metrics,
+            holds,
         };
         Ok((
             Store {
@@ -247,34 +254,38 @@ impl Store {
     /// # Errors
     /// Nothing was stored. `Full`: try later. `KeyTaken`, `Flawed`: the request is wrong. `Store`: try again.
     pub async fn accept(&self, jobs: Vec<NewJob>) -> Result<Vec<Accepted>, AcceptError> {
-        let jobs = self.keep_uploads(jobs).await?;
+        // Held until the answer is there: then a job needs them, or they go.
+        let (jobs, _held) = self.keep_uploads(jobs).await?;
         let (reply, answer) = oneshot::channel();
         self.hand(Request::Accept(jobs, reply)).await?;
         answer.await.map_err(|_| gone())?
     }
 
-    async fn keep_uploads(&self, jobs: Vec<NewJob>) -> Result<Vec<NewJob>, StoreError> {
+    async fn keep_uploads(
+        &self,
+        jobs: Vec<NewJob>,
+    ) -> Result<(Vec<NewJob>, Vec<upload::Hold>), StoreError> {
         if !jobs.iter().any(accept::has_upload) {
-            return Ok(jobs);
+            return Ok((jobs, Vec::new()));
         }
-        let path = self.shared.path.clone();
-        let kept = tokio::task::spawn_blocking(move || {
+        let (path, holds) = (self.shared.path.clone(), Arc::clone(&self.shared.holds));
+        upload::aside(self, move || {
+            let mut held = Vec::new();
             for upload in jobs.iter().flat_map(accept::uploads) {
-                upload::keep(&path, upload).map_err(|error| (upload::folder(&path), error))?;
+                held.push(upload::Hold::new(&holds, upload::name(upload)));
+                upload::keep(&path, upload)?;
             }
-            Ok::<_, (PathBuf, std::io::Error)>(jobs)
+            Ok((jobs, held))
         })
-        .await;
-        match kept {
-            Ok(Ok(jobs)) => Ok(jobs),
-            Ok(Err((path, error))) => {
-                let failure = Failure::at(&path, &error);
-                let now_ms = self.shared.clock.wall_ms();
-                self.shared.health.fell(&failure, now_ms);
-                Err(StoreError::Unavailable(failure))
-            }
-            Err(_) => Err(gone()),
-        }
+        .await
+    }
+
+    /// Takes bytes that come in piece by piece, for a job that is not there yet.
+    ///
+    /// # Errors
+    /// The disk does not take them.
+    pub async fn receive(&self) -> Result<Incoming, StoreError> {
+        Incoming::begin(self).await
     }
 
     /// Where the bytes of that hash are.

@@ -225,6 +225,7 @@ mod tests {
             expires_in_ms: None,
             labels: std::collections::BTreeMap::new(),
             now_ms: 0,
+            arrived: Vec::new(),
         };
         let args = match kind {
             "send" => json!({"to": lane, "text": "x"}),

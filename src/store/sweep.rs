@@ -25,6 +25,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S)
         .execute(&mut *tx.conn)
         .await?;
+    drop_left_uploads(tx).await?;
     day::drop_old(tx).await?;
     month::drop_old(tx).await?;
     Ok(due || over || old)
@@ -199,6 +200,21 @@ async fn release_upload(tx: &mut Tx<'_>, args: Option<&str>) -> Result<(), sqlx:
         .await?;
     if gone.rows_affected() > 0 {
         tx.changes.files_gone.push(name.to_owned());
+    }
+    Ok(())
+}
+
+/// Bytes that came and that no job took over: it was refused, or its sender went away.
+async fn drop_left_uploads(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    for name in tx.holds.left() {
+        let jobs: Option<i64> = sqlx::query_scalar("select jobs from upload where sha256 = ?1")
+            .bind(&name)
+            .fetch_optional(&mut *tx.conn)
+            .await?;
+        match jobs {
+            Some(_) => tx.holds.taken(&name),
+            None => tx.changes.files_gone.push(name),
+        }
     }
     Ok(())
 }

@@ -99,6 +99,7 @@ pub(super) struct Seams {
     pub(super) purged_ms: Arc<AtomicI64>,
     pub(super) hub: Arc<Hub>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) holds: Arc<upload::Holds>,
 }
 
 /// What the writer knows without asking the file; goes back to what it was when a batch fails.
@@ -155,6 +156,7 @@ pub(super) struct Tx<'a> {
     pub(super) apps: &'a [(AppId, String)],
     pub(super) permit: Option<&'a dyn Permit>,
     pub(super) purged_ms: &'a AtomicI64,
+    pub(super) holds: &'a upload::Holds,
     /// Somebody listens to events.
     pub(super) is_heard: bool,
     /// The batch before failed: this one must really write something, else it proves nothing.
@@ -363,6 +365,7 @@ impl Writer {
             apps: &self.apps,
             permit: self.permit.as_deref(),
             purged_ms: &self.seams.purged_ms,
+            holds: &self.seams.holds,
             is_heard: self.seams.hub.is_heard(),
             is_proof: self.seams.health.ill().is_some(),
         };
@@ -441,11 +444,7 @@ impl Writer {
         }
         self.seams.watchers.tell(&changes.touched);
         self.seams.hub.tell(changes.told, self.memory.settled);
-        for name in changes.files_gone {
-            if let Err(error) = std::fs::remove_file(upload::path(&self.path, &name)) {
-                tracing::warn!(%error, "an upload that nobody needs could not be removed");
-            }
-        }
+        self.seams.holds.remove(&self.path, &changes.files_gone);
     }
 }
 

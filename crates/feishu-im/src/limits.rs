@@ -153,6 +153,12 @@ pub const CARD_ELEMENTS_MAX: usize = 200;
 pub const DIVIDER_WIDTH_MAX: usize = 20;
 /// Bytes of an image. Smaller reading of 10 MB. Source: image upload page.
 pub const IMAGE_BYTES_MAX: u64 = 10_000_000;
+/// Width and height of an image, each. Source: image upload page, May 2026.
+pub const IMAGE_SIDE_MAX: usize = 12_000;
+/// The same of a GIF. Source: image upload page, May 2026.
+pub const GIF_SIDE_MAX: usize = 2_000;
+/// The same of an avatar. Source: image upload page, May 2026.
+pub const AVATAR_SIDE_MAX: usize = 4_096;
 /// Bytes of a file. Smaller reading of 30 MB. Source: file upload page.
 pub const FILE_BYTES_MAX: u64 = 30_000_000;
 /// Bytes of a download. The larger reading of 100 MB, as it bounds what the platform may answer. Source: download pages.

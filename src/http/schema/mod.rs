@@ -32,6 +32,8 @@ macro_rules! bodies {
 bodies! {
     /// One job, or a list of them.
     NewJobs;
+    /// One job with its bytes, as a form.
+    NewForm;
     /// The body of a retry.
     Retry;
     /// The body of a settlement.
@@ -62,6 +64,7 @@ pub(super) fn components() -> Map<String, Value> {
         {"type": "array", "items": refer("NewJob"), "minItems": 1, "maxItems": crate::http::json::JOBS_MAX},
     ]});
     all.insert("NewJobs".into(), job_body);
+    all.insert("NewForm".into(), form());
     all.insert("NewJob".into(), job);
     all.insert("NewChild".into(), child());
     for kind in public() {
@@ -89,6 +92,29 @@ pub(super) fn components() -> Map<String, Value> {
     all.insert("Pausing".into(), closed(reach));
     all.insert("Nothing".into(), closed(json!({})));
     all
+}
+
+/// A job whose bytes stand beside it. More words than these are taken: those of its kind's args.
+fn form() -> Value {
+    let bytes = |said: &str| json!({"type": "string", "format": "binary", "description": said});
+    let mut properties = fields(json!({
+        "job": {"type": "string", "contentMediaType": "application/json", "contentSchema": refer("NewJob"),
+            "description": "The whole job but for its bytes; instead of single words."},
+        "data": bytes("The bytes of an upload; `image` and `file` are taken too."),
+        "image": bytes("The bytes of a message's image."),
+        "file": bytes("The bytes of a message's file."),
+        "audio": bytes("The bytes of a message's audio."),
+        "media": bytes("The bytes of a message's video."),
+        "cover": bytes("The bytes of the image before a message's video."),
+    }));
+    let kinds = Kind::all().filter(|kind| kind.is_public()).map(Kind::name);
+    properties.insert("kind".into(), words("What it does.", kinds));
+    for (name, _) in envelope(false) {
+        let said = format!("As `{name}` of a job; an object or a list as JSON.");
+        properties.insert(name.into(), text(&said));
+    }
+    json!({"type": "object", "properties": properties, "additionalProperties": {"type": "string"},
+        "description": "One job and its files; a file that its job has no place for is refused."})
 }
 
 fn place(name: &str) -> String {

@@ -3,27 +3,17 @@
 //! Where Feishu has a name for a thing, that name is taken too. What is stored has the contract's names.
 
 mod cards;
+mod carried;
 mod messages;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use feishu_im::{BatchContent, CONTENT_KEYS, Content, IdType};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
+pub(super) use self::carried::Own;
+pub use self::carried::{Arrived, UPLOAD_BYTES_MAX, Upload};
 use crate::job::fields::{Fields, Flaw};
 use crate::job::submit::{NewPart, Reference};
 use crate::job::{JobId, Kind, Makes, Needs, Role, values};
-
-/// Bytes that go to Feishu later; kept beside the database under their hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upload {
-    /// SHA-256 of the bytes.
-    pub sha256: [u8; 32],
-    /// The bytes.
-    pub bytes: Bytes,
-}
 
 /// The lists of a batch, under the contract's names and Feishu's.
 pub struct BatchLists;
@@ -53,13 +43,7 @@ pub(super) struct Parsed {
     pub(super) parts: Vec<NewPart>,
     pub(super) people: usize,
     pub(super) upload: Option<Upload>,
-    pub(super) first: Option<Image>,
-}
-
-/// A message's own image: an upload that comes first.
-pub(super) struct Image {
-    pub(super) args: String,
-    pub(super) upload: Upload,
+    pub(super) first: Option<Own>,
 }
 
 /// The job above one in `then`.
@@ -83,8 +67,12 @@ pub(super) fn read(
     map: &Map<String, Value>,
     at: &str,
     parent: Option<Parent<'_>>,
+    arrived: &[Arrived],
 ) -> Result<Parsed, Vec<Flaw>> {
-    let mut reader = Reader::new(map, at, parent);
+    let mut reader = Reader {
+        arrived,
+        ..Reader::new(map, at, parent)
+    };
     match kind {
         Kind::Send => reader.send(),
         Kind::BatchSend => reader.batch_send(),
@@ -128,6 +116,7 @@ struct Reader<'a> {
     to: Option<String>,
     lane: Option<String>,
     parent: Option<Parent<'a>>,
+    arrived: &'a [Arrived],
 }
 
 impl<'a> Reader<'a> {
@@ -141,6 +130,7 @@ impl<'a> Reader<'a> {
             to: None,
             lane: None,
             parent,
+            arrived: &[],
         }
     }
 
@@ -148,7 +138,7 @@ impl<'a> Reader<'a> {
         mut self,
         parts: Vec<NewPart>,
         upload: Option<Upload>,
-        first: Option<Image>,
+        first: Option<Own>,
     ) -> Result<Parsed, Vec<Flaw>> {
         if self.parent.is_some()
             && !self
@@ -198,7 +188,7 @@ impl<'a> Reader<'a> {
     fn content(
         &mut self,
         flaws: impl Fn(&Map<String, Value>) -> Option<Vec<feishu_im::Flaw>>,
-    ) -> Option<Image> {
+    ) -> Option<Own> {
         let image = self.own_image();
         self.fields.leave(CONTENT_KEYS);
         let mut content: Map<String, Value> = self
@@ -293,26 +283,19 @@ impl<'a> Reader<'a> {
     }
 
     /// `"image": {"data": base64, "file_name"}`: an upload of its own.
-    fn own_image(&mut self) -> Option<Image> {
+    fn own_image(&mut self) -> Option<Own> {
         let Some(Value::Object(image)) = self.map.get("image") else {
             return None;
         };
         let at = format!("{}/image", self.at);
         let mut fields = Fields::new(image, &at);
-        let parsed = read_image(&mut fields);
+        let parsed = carried::image(&mut fields, self.arrived);
         self.fields.flaws.extend(fields.finish());
-        // A stand-in keeps the other checks going; the flaws above stop the request anyway.
-        Some(parsed.unwrap_or(Image {
-            args: String::new(),
-            upload: Upload {
-                sha256: [0; 32],
-                bytes: Bytes::new(),
-            },
-        }))
+        Some(parsed.unwrap_or_else(Own::stand_in))
     }
 
     fn upload_image(mut self) -> Result<Parsed, Vec<Flaw>> {
-        let image = read_image(&mut self.fields);
+        let image = carried::image(&mut self.fields, self.arrived);
         match image {
             None => self.done(Vec::new(), None, None),
             Some(image) => {
@@ -505,7 +488,7 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
     match kind {
         Kind::Send => reader.receiver(false),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => reader.users(),
-        Kind::UploadImage => drop(read_image(&mut reader.fields)),
+        Kind::UploadImage => drop(carried::image(&mut reader.fields, &[])),
         Kind::BatchSend => reader
             .fields
             .leave(&BatchLists::NAMES.map(|(name, _)| name)),
@@ -546,78 +529,6 @@ fn is_id(id: &str, prefix: &str) -> bool {
         && id.len() > prefix.len()
         && id.len() <= 200
         && !id.chars().any(char::is_control)
-}
-
-fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
-    let name = fields.text("file_name").unwrap_or("image").to_owned();
-    let image_type = fields.text("image_type").unwrap_or("message").to_owned();
-    if !matches!(image_type.as_str(), "message" | "avatar") {
-        fields.flaw("image_type", "must be one of message, avatar");
-    }
-    let Some(data) = fields.text("data") else {
-        if !fields
-            .flaws
-            .iter()
-            .any(|flaw| flaw.pointer.ends_with("/data"))
-        {
-            fields.flaw("data", "is missing: the bytes, in base64");
-        }
-        return None;
-    };
-    let Ok(bytes) = STANDARD.decode(data) else {
-        fields.flaw("data", "is not base64");
-        return None;
-    };
-    if bytes.len() as u64 > feishu_im::limits::IMAGE_BYTES_MAX {
-        fields.flaw(
-            "data",
-            format!(
-                "holds {} bytes; Feishu takes images up to {}",
-                bytes.len(),
-                feishu_im::limits::IMAGE_BYTES_MAX
-            ),
-        );
-        return None;
-    }
-    if !is_image(&bytes) {
-        fields.flaw("data", "is no image of a format that Feishu takes (JPEG, PNG, WEBP, GIF, BMP, ICO, TIFF, HEIC)");
-        return None;
-    }
-    let sha256: [u8; 32] = Sha256::digest(&bytes).into();
-    let hex = sha256
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect::<String>();
-    let args =
-        json!({"sha256": hex, "bytes": bytes.len(), "file_name": name, "image_type": image_type})
-            .to_string();
-    Some(Image {
-        args,
-        upload: Upload {
-            sha256,
-            bytes: Bytes::from(bytes),
-        },
-    })
-}
-
-/// Told by the first bytes. Source of the formats: feishu/endpoints.md, section 3.
-fn is_image(bytes: &[u8]) -> bool {
-    let heads: [&[u8]; 7] = [
-        b"\x89PNG\r\n\x1a\n",
-        b"\xff\xd8\xff",
-        b"GIF8",
-        b"BM",
-        b"\x00\x00\x01\x00",
-        b"II*\x00",
-        b"MM\x00*",
-    ];
-    heads.iter().any(|head| bytes.starts_with(head))
-        || (bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
-        || (bytes.get(4..8) == Some(b"ftyp")
-            && matches!(
-                bytes.get(8..12),
-                Some(b"heic" | b"heix" | b"mif1" | b"msf1")
-            ))
 }
 
 /// The strings of a list. `Err`: the place of the first that is none, or no list at all.

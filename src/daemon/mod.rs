@@ -135,7 +135,7 @@ pub async fn run_reloading(
     tokio::spawn(watchdog(&dispatcher, &store, &stop));
     store.attach(dispatcher.clone()).await?;
     let work = tokio::spawn(work);
-    let state = HttpState::new(store.clone(), clock.clone(), &config);
+    let state = HttpState::new(store.clone(), dispatcher.clone(), clock.clone(), &config);
     let state = Arc::new(state);
     let addrs = doors.addrs();
     let serve = tokio::spawn(doors.serve(Arc::clone(&state), stop.clone(), DRAIN));

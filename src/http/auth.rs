@@ -79,6 +79,12 @@ impl Caller {
         )))
     }
 
+    /// How long its Feishu-compatible calls wait, if its config says, milliseconds.
+    pub(super) fn wait_ms(&self) -> Option<i64> {
+        let wait = self.0.as_ref()?.wait?;
+        Some(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// The apps that it may use; `None`: all.
     pub(super) fn apps(&self) -> Option<&[String]> {
         self.0.as_ref()?.apps.as_deref()

@@ -1,7 +1,7 @@
 //! The doors of the relay: jobs come in and are asked about over HTTP, on TCP and unix sockets.
 //!
 //! A 2xx to a submission means that its jobs are on disk. Every refusal is a problem (RFC 9457) that
-//! points at its fault and leaves nothing behind. No door calls Feishu.
+//! points at its fault and leaves nothing behind. No door calls Feishu but through the `Gate`.
 //! Not here: what a job is (`job`), how it is kept (`store`), when it runs (`dispatch`).
 
 mod activity;
@@ -52,6 +52,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config::{Client, Config};
+use crate::job::Gate;
 use crate::store::Store;
 
 use auth::Peer;
@@ -81,19 +82,26 @@ pub(crate) struct HttpState {
     /// As Feishu knows them, in the same order.
     app_ids: Vec<String>,
     tokens: Signer,
+    gate: Arc<dyn Gate>,
     max_body: u64,
     clients: RwLock<Arc<[Arc<Client>]>>,
 }
 
 impl HttpState {
     /// Of `config` as it is at the start.
-    pub(crate) fn new(store: Store, clock: Clock, config: &Config) -> HttpState {
+    pub(crate) fn new(
+        store: Store,
+        gate: Arc<dyn Gate>,
+        clock: Clock,
+        config: &Config,
+    ) -> HttpState {
         let apps = || config.apps.iter();
         HttpState {
             apps: apps().map(|app| app.name.clone()).collect(),
             app_ids: apps().map(|app| app.app_id.clone()).collect(),
             tokens: Signer::new(store.token_key()),
             store,
+            gate,
             clock,
             max_body: config.server.max_body,
             clients: RwLock::new(shared(config.clients.clone())),

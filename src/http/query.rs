@@ -226,7 +226,7 @@ fn words<'a>(all: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// A duration; a bare 0 needs no unit.
-fn duration(text: &str) -> Option<i64> {
+pub(super) fn duration(text: &str) -> Option<i64> {
     match text {
         "0" => Some(0),
         text => clock::parse_ms(text),

@@ -4,6 +4,10 @@
 //! included, so that an SDK understands it. Who calls is known by a token of the relay's (`tokens`).
 //! Not here: the relay's own doors; which origins may call at all (`auth`).
 
+mod direct;
+mod promise;
+mod reads;
+mod through;
 mod tokens;
 
 use axum::body::Body;
@@ -15,6 +19,7 @@ use serde_json::{Value, json};
 use crate::http::Relay;
 use crate::http::auth::Peer;
 use crate::http::problem::{Dressed, Problem};
+use crate::job::Endpoint;
 
 pub(super) use tokens::Signer;
 
@@ -35,7 +40,7 @@ const NOT_STORED: i64 = 990_005;
 
 /// Is it a path of Feishu's?
 pub(super) fn is_here(path: &str) -> bool {
-    path.starts_with(BELOW)
+    path.starts_with(BELOW) || path == direct::CONNECT
 }
 
 /// What the relay itself says, in Feishu's shape.
@@ -100,9 +105,16 @@ pub(super) async fn answer(relay: &Relay, peer: Peer, request: Request<Body>) ->
     if tokens::is_asked_for(&head.method, head.uri.path()) {
         return tokens::issue(relay, peer, &head, body).await;
     }
-    let _caller = match tokens::bearer(relay, peer, &head.headers) {
-        Ok(caller) => caller,
+    if direct::is_connect(&head.method, head.uri.path()) {
+        return direct::connect(relay, peer, &head, body).await;
+    }
+    let bearer = match tokens::bearer(relay, peer, &head.headers) {
+        Ok(bearer) => bearer,
         Err(refusal) => return refusal.into_response(),
     };
-    Problem::bare(StatusCode::NOT_FOUND).into_response()
+    match Endpoint::of(head.method.as_str(), head.uri.path()) {
+        Some(named) if named.reads => reads::answer(relay, &bearer, named.api, &head, body).await,
+        Some(_) => Problem::bare(StatusCode::NOT_FOUND).into_response(),
+        None => direct::answer(relay, &bearer, &head, body).await,
+    }
 }

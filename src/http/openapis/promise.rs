@@ -1,0 +1,215 @@
+//! Promised ids: where Feishu's id would stand, a call may name the job that makes it.
+//!
+//! A job that is named is waited for; then its id stands in its place. What became of a job that makes none is
+//! answered as if the call itself had come to it.
+//! Not here: writes on promises, which become jobs that hang on them (`job`).
+
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::http::Relay;
+use crate::http::auth::Caller;
+use crate::http::openapis::tokens::Bearer;
+use crate::http::openapis::{BAD_REQUEST, NOT_STORED, Refusal};
+use crate::http::query::{Wait, duration};
+use crate::job::{Job, JobId, State};
+
+/// How long a call waits, in a duration; `0` = not at all.
+pub(super) const WAIT: &str = "x-relay-wait";
+
+/// How long it waits when neither it nor its client says, milliseconds.
+const WAIT_MS: i64 = 3_000;
+
+/// The longest wait, milliseconds.
+const WAIT_MS_MAX: i64 = crate::http::query::WAIT_MS_MAX;
+
+// The relay's own: what became of a job.
+const EXPIRED: i64 = 990_001;
+const CANCELED: i64 = 990_002;
+const UNSETTLED: i64 = 990_003;
+const FAILED: i64 = 990_007;
+
+/// There is no such message. Source: errors.md, section 2.
+const NO_SUCH_ID: i64 = 99_992_354;
+
+/// Where receipts have the id that was made.
+const IDS: [&str; 6] = [
+    "/message_id",
+    "/message/message_id",
+    "/image_key",
+    "/file_key",
+    "/reaction_id",
+    "/batch_message_id",
+];
+
+/// How long this call waits.
+///
+/// # Errors
+/// The header is no duration.
+pub(super) fn wait(caller: &Caller, headers: &HeaderMap) -> Result<Wait, Refusal> {
+    let own = |ms| Wait {
+        ms: i64::clamp(ms, 0, WAIT_MS_MAX),
+        children: false,
+    };
+    let Some(said) = headers.get(WAIT) else {
+        return Ok(own(caller.wait_ms().unwrap_or(WAIT_MS)));
+    };
+    let ms = said.to_str().ok().and_then(|text| duration(text.trim()));
+    ms.map(own).ok_or_else(|| {
+        let msg = "X-Relay-Wait is a duration such as 10s, or 0";
+        Refusal::new(StatusCode::BAD_REQUEST, BAD_REQUEST, msg)
+    })
+}
+
+/// The jobs that stand for whole pieces of a path, or for whole values of a query.
+pub(super) fn in_address(path: &str, query: &str) -> Vec<JobId> {
+    let pieces = path.split('/').chain(values(query));
+    pieces.filter_map(|piece| piece.parse().ok()).collect()
+}
+
+fn values(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(_, value)| value)
+}
+
+/// The address with what jobs made in their places.
+pub(super) fn put_in_address(
+    path: &str,
+    query: &str,
+    made: &Map<String, Value>,
+) -> (String, String) {
+    let id = |piece: &str| match made.get(piece).and_then(Value::as_str) {
+        Some(id) => encoded(id),
+        None => piece.to_owned(),
+    };
+    let path: Vec<String> = path.split('/').map(id).collect();
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) => format!("{name}={}", id(value)),
+        None => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(pair).collect();
+    (path.join("/"), query.join("&"))
+}
+
+/// An id as it stands in an address.
+fn encoded(id: &str) -> String {
+    let mut out = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => out.push(char::from(byte)),
+            false => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+impl Relay {
+    /// What these jobs have made, by their names, once they have.
+    ///
+    /// # Errors
+    /// One of them made nothing: what it came to, or that it is not settled within the wait.
+    pub(super) async fn made(
+        &self,
+        bearer: &Bearer,
+        ids: &[JobId],
+        wait: Wait,
+    ) -> Result<Map<String, Value>, Refusal> {
+        let unread = |_| {
+            let msg = "the store cannot be read";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_STORED, msg)
+        };
+        let mut made = Map::new();
+        if ids.is_empty() {
+            return Ok(made);
+        }
+        self.wait(ids, wait).await.map_err(unread)?;
+        let jobs = self.state.store.jobs(ids).await.map_err(unread)?;
+        for id in ids {
+            let job = jobs.iter().find(|job| job.id == *id);
+            let job = job.filter(|job| job.app == bearer.app_name);
+            let job = job.ok_or_else(|| no_such(format!("there is no job {id} of this app")))?;
+            made.insert(id.to_string(), Value::String(id_of(job)?));
+        }
+        Ok(made)
+    }
+}
+
+/// The id that a job has made.
+fn id_of(job: &Job) -> Result<String, Refusal> {
+    if job.state != State::Done {
+        return Err(refusal_of(job));
+    }
+    let receipt = job.receipt.as_deref().unwrap_or_default();
+    let receipt: Value = serde_json::from_str(receipt).unwrap_or_default();
+    let found = IDS
+        .iter()
+        .find_map(|place| receipt.pointer(place)?.as_str());
+    let batch = job.parts.first();
+    let batch = batch.and_then(|part| part.batch_message_id.as_deref());
+    let id = found.or(batch);
+    id.map(str::to_owned).ok_or_else(|| {
+        no_such(format!(
+            "the job {} has made nothing that has an id",
+            job.id
+        ))
+    })
+}
+
+fn no_such(msg: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, NO_SUCH_ID, msg)
+}
+
+/// What a call on a job that is not done is answered.
+pub(super) fn refusal_of(job: &Job) -> Refusal {
+    let bad = StatusCode::BAD_REQUEST;
+    match job.state {
+        State::Expired => Refusal::new(bad, EXPIRED, format!("the job {} has expired", job.id)),
+        State::Canceled => {
+            let msg = format!("the job {} was canceled", job.id);
+            Refusal::new(bad, CANCELED, msg)
+        }
+        State::Failed => {
+            let error = job.error.as_ref();
+            let Some((code, error)) = error.and_then(|error| Some((error.code?, error))) else {
+                let why = error.map_or("", |error| error.msg.as_str());
+                return Refusal::new(bad, FAILED, format!("the job {} failed: {why}", job.id));
+            };
+            let said = job.attempts.iter().rev();
+            let http = said
+                .filter(|attempt| attempt.code == Some(code))
+                .find_map(|attempt| StatusCode::from_u16(attempt.http?).ok());
+            Refusal::new(http.unwrap_or(bad), code, error.msg.clone())
+        }
+        state => Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            UNSETTLED,
+            format!("the job {} is {}", job.id, state.name()),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_stands_for_whole_pieces_of_an_address_alone() {
+        let job = format!("job_{}", "7".repeat(32));
+        let made = json!({ job.clone(): "om_1/x" });
+        let made = made.as_object().unwrap();
+        let check = |path: &str, query: &str, jobs: usize, expected: (&str, &str)| {
+            assert_eq!(in_address(path, query).len(), jobs, "{path}?{query}");
+            let (path, query) = put_in_address(path, query, made);
+            assert_eq!((path.as_str(), query.as_str()), expected);
+        };
+        let path = format!("/messages/{job}/reactions");
+        let query = format!("a=1&id={job}&b");
+        let put = ("/messages/om_1%2Fx/reactions", "a=1&id=om_1%2Fx&b");
+        check(&path, &query, 2, put);
+        let (path, query) = (format!("/messages/x{job}"), format!("{job}=1&a={job}x"));
+        check(&path, &query, 0, (&path, &query));
+        check("/messages", "", 0, ("/messages", ""));
+    }
+}

@@ -13,7 +13,7 @@ use crate::dispatch::follow;
 use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
 use crate::dispatch::month;
 use crate::dispatch::perform;
-use crate::job::{Attempt, Fault, Kind, Marked, Moment, Outcome, Spent};
+use crate::job::{Attempt, Degraded, Fault, Kind, Marked, Moment, OnRefused, Outcome, Spent};
 use crate::store::{End, Finish, Store, UnknownMove};
 
 /// How long a look waits when the store cannot say what it is about, milliseconds.
@@ -144,6 +144,7 @@ pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
         code: None,
         log_id: None,
         part: marked.part.as_ref().map(|part| part.n),
+        rung: rung(marked),
     };
     let fault = doubt("the relay stopped while the attempt was under way");
     let mut ended = ended(marked, judgement, record, fault, now, None, String::new());
@@ -182,6 +183,7 @@ fn subject(marked: &Marked, now: &Now, timeout_ms: i64, verified: Option<bool>) 
         resent: marked.resent,
         verify: marked.head.verify,
         verified,
+        can_lower: marked.on_refused == OnRefused::Degrade && marked.rung < feishu_im::RUNGS,
         timeout_ms,
     }
 }
@@ -351,7 +353,13 @@ fn record(
         code: reply.map(|reply| reply.code).or(token),
         log_id: exchange.and_then(|exchange| exchange.log_id.clone()),
         part: marked.part.as_ref().map(|part| part.n),
+        rung: rung(marked),
     }
+}
+
+/// Said where a card went down.
+fn rung(marked: &Marked) -> Option<u8> {
+    (marked.rung > 0).then_some(marked.rung)
 }
 
 fn doubt(msg: &str) -> Fault {
@@ -390,6 +398,12 @@ fn fault(judgement: &Judgement, verdict: &Verdict, exchange: &Exchange) -> Fault
             code,
             ..doubt(&format!("the outcome of an attempt is not known: {msg}"))
         },
+        // Why it goes lower is kept with the job.
+        Next::Lower => Fault {
+            code,
+            msg,
+            ..Fault::default()
+        },
         Next::Done | Next::Again(_) => Fault::default(),
     }
 }
@@ -415,6 +429,7 @@ fn ended(
     let mut spent = marked.spent;
     let mut unknown = UnknownMove::Keep;
     let (mut verify, mut resent) = (false, marked.resent);
+    let mut degraded = None;
     let kept = kept.unwrap_or_default();
     let end = match judgement.next {
         Next::Done => End::Done {
@@ -434,6 +449,13 @@ fn ended(
         Next::InDoubt => {
             unknown = began(marked, now, &judgement);
             End::InDoubt { fault }
+        }
+        Next::Lower => {
+            degraded = Some(Degraded::to(marked.rung + 1, fault.code, fault.msg));
+            spent.token = 0;
+            End::Again {
+                run_ms: now.wall_ms,
+            }
         }
         Next::Again(again) => {
             spend(&mut spent, again.spend);
@@ -460,6 +482,7 @@ fn ended(
             unknown,
             verify,
             resent,
+            degraded,
             counted: None,
             progress: None,
             readers: Vec::new(),
@@ -512,6 +535,9 @@ pub(super) fn log(marked: &Marked, ended: &Ended) {
     let code = ended.finish.record.code;
     match &ended.finish.end {
         End::Done { .. } => tracing::debug!(%id, kind, outcome, "done"),
+        End::Again { .. } if ended.finish.degraded.is_some() => {
+            tracing::info!(%id, kind, outcome, code, "refused for its form: goes on in a simpler one")
+        }
         End::Again { .. } => tracing::debug!(%id, kind, outcome, code, "will be tried again"),
         End::Failed { fault, .. } => {
             tracing::warn!(%id, kind, outcome, code, class = fault.class, "failed")

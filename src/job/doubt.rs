@@ -172,6 +172,7 @@ mod tests {
             code: None,
             log_id: part.map(|part| format!("log-{part}-{at_ms}")),
             part,
+            rung: None,
         }
     }
 

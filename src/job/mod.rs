@@ -4,6 +4,7 @@
 //! Not here: how a job is kept (`store`), when it runs (`dispatch`), how it looks on the wire (`http`).
 
 mod args;
+mod changes;
 mod doubt;
 mod fields;
 #[cfg(any(fuzzing, test))]
@@ -13,6 +14,7 @@ mod id;
 mod kind;
 #[cfg(test)]
 mod known;
+mod ladder;
 pub mod month;
 mod permit;
 mod picture;
@@ -33,6 +35,8 @@ pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]
 pub(crate) use known::known;
+pub use ladder::Degraded;
+pub(crate) use ladder::has_ladder;
 pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
 pub use picture::Looks;
 pub use reach::{Reach, Steer};

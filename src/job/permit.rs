@@ -5,7 +5,7 @@ use std::sync::Arc;
 use feishu_im::Api;
 
 use crate::job::month::Level;
-use crate::job::{JobId, Kind, OnDoubt, Priority, Steer};
+use crate::job::{JobId, Kind, OnDoubt, OnRefused, Priority, Steer};
 
 /// An app, as the store numbers it; the number outlives changes of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,7 +99,7 @@ impl Head {
 pub struct Marked {
     /// As it stood at the head of its lane.
     pub head: Head,
-    /// Its name; also the `uuid`.
+    /// Its name; on the first rung also the `uuid`.
     pub id: JobId,
     /// Which attempt this is, counted from 1; a result must name it.
     pub attempt: i64,
@@ -113,6 +113,10 @@ pub struct Marked {
     pub part: Option<MarkedPart>,
     /// What to do when its outcome cannot be known.
     pub on_doubt: OnDoubt,
+    /// What to do when its card is refused for its form.
+    pub on_refused: OnRefused,
+    /// How far down the ladder its card is.
+    pub rung: u8,
     /// Attempts so far, by what they spent.
     pub spent: Spent,
     /// Was it sent again at somebody's word?

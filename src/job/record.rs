@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::rfc3339;
-use crate::job::{DoubtRecord, JobId, Kind, Outcome, Priority, ReadsRecord, State, WaitingFor};
+use crate::job::{
+    Degraded, DoubtRecord, JobId, Kind, Outcome, Priority, ReadsRecord, State, WaitingFor,
+};
 
 /// A Unix time in milliseconds that leaves as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +58,9 @@ pub struct Attempt {
     /// Which part of a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<i64>,
+    /// Below a card: 1 as a post, 2 as a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rung: Option<u8>,
 }
 
 /// What a person or a program did to a job.
@@ -170,6 +175,8 @@ pub struct Job {
     pub actions: Vec<Action>,
     /// Feishu's `data`: JSON object.
     pub receipt: Option<String>,
+    /// How far down the ladder its card went, and why.
+    pub degraded: Option<Degraded>,
     /// Its parts, when it is a batch.
     pub parts: Vec<PartRecord>,
     /// Why it is not done.
@@ -236,6 +243,9 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     receipt: Option<Receipt<'a>>,
+    /// It was not sent as a card: as what, and why. Only with `on_refused: "degrade"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<&'a Degraded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Fault>,
     /// What is known of it, for whoever settles it; while it is in doubt.
@@ -321,6 +331,7 @@ impl Job {
                 true => raw(self.receipt.as_deref()).map(Receipt::Raw),
                 false => Some(Receipt::Batch(self.batch_receipt())),
             },
+            degraded: self.degraded.as_ref(),
             error: self.error.as_ref(),
             doubt: self.doubt.as_ref(),
             parent: self.parent,

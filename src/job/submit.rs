@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::job::args::{self, Arrived, Upload};
 use crate::job::fields::{Fields, Flaw, escaped};
-use crate::job::{JobId, Kind, LaneRule, Makes, OnDoubt, OnRefused, Priority, Role, reads};
+use crate::job::{
+    Degraded, JobId, Kind, LaneRule, Makes, OnDoubt, OnRefused, Priority, Role, changes,
+    has_ladder, reads,
+};
 
 /// The longest `key`, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -107,6 +110,8 @@ pub struct NewJob {
     pub on_doubt: OnDoubt,
     /// What to do when a card is refused for its form.
     pub on_refused: OnRefused,
+    /// Its card does not go as it is: where it starts, and why.
+    pub degraded: Option<Degraded>,
     /// Jobs that must be done before.
     pub references: Vec<Reference>,
     /// Parts, when it is a batch.
@@ -158,6 +163,15 @@ fn read(
     let Some(kind) = envelope.kind else {
         return Err(flaws);
     };
+    if envelope.on_refused == OnRefused::Degrade && !has_ladder(kind) {
+        flaws.push(Flaw {
+            pointer: format!("{at}/on_refused"),
+            detail: format!(
+                "a {} makes no message that could be a post or a text",
+                kind.name()
+            ),
+        });
+    }
 
     let empty = Map::new();
     let parsed = match args {
@@ -167,12 +181,17 @@ fn read(
             &format!("{at}/args"),
             parent.and_then(Envelope::as_parent),
             &door.arrived,
+            envelope.on_refused,
         ),
         Some(_) => Err(Vec::new()), // said already; nothing more can be said of it
     };
     let children = read_children(then.as_ref(), at, door, &envelope, parent.is_some());
     match (parsed, children) {
         (Ok(parsed), Ok(children)) if flaws.is_empty() => {
+            let changed = changes::flaws(kind, args.and_then(Value::as_object), at, &children);
+            if !changed.is_empty() {
+                return Err(changed);
+            }
             Ok(envelope.job(kind, parsed, children, value, door, parent))
         }
         (parsed, children) => {
@@ -269,7 +288,9 @@ impl Envelope {
             on_doubt: fields
                 .word("on_doubt", OnDoubt::ALL, OnDoubt::name)
                 .unwrap_or(OnDoubt::Hold),
-            on_refused: read_on_refused(fields),
+            on_refused: fields
+                .word("on_refused", OnRefused::ALL, OnRefused::name)
+                .unwrap_or(OnRefused::Fail),
             track: reads::track(fields, kind),
             message: None,
         }
@@ -319,6 +340,7 @@ impl Envelope {
             args: parsed.args,
             on_doubt: self.on_doubt,
             on_refused: self.on_refused,
+            degraded: parsed.degraded,
             references: parsed.references,
             parts: parsed.parts,
             people: parsed.people,
@@ -348,6 +370,7 @@ impl args::Own {
             args: self.args,
             on_doubt: OnDoubt::Hold,
             on_refused: OnRefused::Fail,
+            degraded: None,
             references: Vec::new(),
             parts: Vec::new(),
             people: 1,
@@ -494,17 +517,6 @@ fn read_expiry(
         (None, Some(parent)) if delay_ms.is_none() && start_ms.is_none() => parent.expires_ms,
         (None, Some(_)) => None,
     }
-}
-
-fn read_on_refused(fields: &mut Fields<'_>) -> OnRefused {
-    let word = fields.word("on_refused", OnRefused::ALL, OnRefused::name);
-    if word == Some(OnRefused::Degrade) {
-        fields.flaw(
-            "on_refused",
-            "this relay cannot degrade a card yet; \"fail\" is what it does",
-        );
-    }
-    word.unwrap_or(OnRefused::Fail)
 }
 
 fn read_labels(

@@ -9,8 +9,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::job::{
-    AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, Needs, NewJob, Role,
-    Spent, State, Upload,
+    AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, Needs, NewJob, OnRefused,
+    Role, Spent, State, Upload,
 };
 use crate::store::dependents::Made;
 use crate::store::insert::{self, NewRow, alone};
@@ -502,6 +502,7 @@ fn row(
         dependents: 0,
         on_doubt: job.on_doubt.name(),
         on_refused: job.on_refused.name(),
+        degraded: job.degraded.clone(),
         track: job.track.clone(),
         mark: None,
         head: Head {
@@ -631,6 +632,8 @@ fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
             part: None::<MarkedPart>,
             on_doubt: crate::job::OnDoubt::from_name(row.on_doubt)
                 .unwrap_or(crate::job::OnDoubt::Hold),
+            on_refused: OnRefused::from_name(row.on_refused).unwrap_or(OnRefused::Fail),
+            rung: row.degraded.as_ref().map_or(0, |down| down.rung),
             spent: Spent::default(),
             resent: false,
             created_ms: tx.now.wall_ms,

@@ -32,6 +32,8 @@ pub struct Case {
     pub open: bool,
     /// What was asked for, and what other jobs made for it: JSON objects; `None`: not kept any more.
     pub content: Option<(String, Option<String>)>,
+    /// How far down the ladder its card was sent.
+    pub rung: u8,
     /// The chat that its message went to, if that is known.
     pub chat: Option<String>,
     /// What was tried.
@@ -156,6 +158,7 @@ pub(super) async fn case(store: &Store, seq: i64) -> Result<Case, sqlx::Error> {
     Ok(Case {
         open: row.get::<&str, _>("state") == State::InDoubt.name(),
         content: args.map(|args| (args, row.get("resolved"))),
+        rung: mark::rung(&row),
         chat,
         attempts: read::attempts(row.get("attempts")),
         actions: read::actions(row.get("actions")),

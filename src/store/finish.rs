@@ -11,7 +11,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::parse_rfc3339;
-use crate::job::{AppId, Attempt, Fault, Head, JobId, Kind, Makes, Moment, Reader, Spent, State};
+use crate::job::{
+    AppId, Attempt, Degraded, Fault, Head, JobId, Kind, Makes, Moment, Reader, Spent, State,
+};
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
@@ -83,6 +85,8 @@ pub struct Finish {
     pub verify: bool,
     /// It was sent again at somebody's word.
     pub resent: bool,
+    /// The job goes on a rung lower.
+    pub degraded: Option<Degraded>,
     /// How the call counts towards the month's quota, if it does.
     pub counted: Option<Counted>,
     /// What a follow-up learned: JSON.
@@ -246,6 +250,7 @@ fn row_json(result: &Finish, whole: &Whole, tx: &mut Tx<'_>) -> Value {
         i64::from(state.is_settled()),
         tx.now.wall_ms,
         tx.settle_seq(),
+        result.degraded,
     ])
 }
 
@@ -289,6 +294,8 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
             unknown_ms = case result.unknown when 'begin' then result.unknown_ms when 'clear' then null else job.unknown_ms end,
             unknown_boot_ms = case result.unknown when 'begin' then result.unknown_boot_ms when 'clear' then null else job.unknown_boot_ms end,
             unknown_boot_id = case result.unknown when 'begin' then result.unknown_boot_id when 'clear' then null else job.unknown_boot_id end,
+            rung = coalesce(result.degraded ->> 'rung', job.rung),
+            degraded = coalesce(result.degraded, job.degraded),
             verify = result.verify,
             resent = result.resent
            from (select value ->> 0 as seq, value ->> 1 as attempt, value ->> 2 as state, value ->> 3 as run_ms,
@@ -297,7 +304,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 12 as unknown, value ->> 13 as unknown_ms, value ->> 14 as unknown_boot_ms,
                         value ->> 15 as unknown_boot_id, value ->> 16 as verify, value ->> 17 as resent,
                         value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms,
-                        value ->> 21 as settle_seq
+                        value ->> 21 as settle_seq, value ->> 22 as degraded
                    from given) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
          returning *",

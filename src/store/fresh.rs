@@ -126,6 +126,7 @@ fn job(tx: &Tx<'_>, row: &NewRow, waiting_for: Option<WaitingFor>) -> Option<Job
         attempts: Vec::new(),
         actions: Vec::new(),
         receipt: None,
+        degraded: row.degraded.clone(),
         parts: Vec::new(),
         doubt: None,
         error: None,

@@ -14,7 +14,8 @@ use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use crate::job::{
-    AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, Priority, Spent, State,
+    AppId, Head, JobId, Kind, Marked, MarkedPart, Moment, OnDoubt, OnRefused, Priority, Spent,
+    State,
 };
 use crate::store::writer::Tx;
 use crate::store::{act, day, pause};
@@ -44,7 +45,7 @@ macro_rules! marked_columns {
     () => {
         "seq, id, app, kind, lane, priority, run_ms, receiver, message, size, weight, verify, rank,
          unknown_ms, unknown_boot_ms, unknown_boot_id, attempt, mark_ms, mark_boot_ms, mark_boot_id,
-         coalesce(args, '{}') as args, resolved, parts, on_doubt, tries, unsent, unclear, token, resent, created_ms, own, progress"
+         coalesce(args, '{}') as args, resolved, parts, on_doubt, on_refused, rung, tries, unsent, unclear, token, resent, created_ms, own, progress"
     };
 }
 
@@ -277,6 +278,8 @@ fn read(row: &SqliteRow) -> Option<Marked> {
         resolved: row.get::<Option<&str>, _>("resolved").map(Arc::from),
         part: None,
         on_doubt: OnDoubt::from_name(row.get("on_doubt")).unwrap_or(OnDoubt::Hold),
+        on_refused: OnRefused::from_name(row.get("on_refused")).unwrap_or(OnRefused::Fail),
+        rung: rung(row),
         spent: Spent {
             tries: small("tries"),
             unsent: small("unsent"),
@@ -287,6 +290,11 @@ fn read(row: &SqliteRow) -> Option<Marked> {
         created_ms: row.get("created_ms"),
         progress: row.get::<Option<&str>, _>("progress").map(Arc::from),
     })
+}
+
+/// How far down the ladder the card of a row is.
+pub(super) fn rung(row: &SqliteRow) -> u8 {
+    u8::try_from(row.get::<i64, _>("rung")).unwrap_or(0)
 }
 
 /// Reads what every row of a lane head has.

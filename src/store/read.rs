@@ -157,6 +157,9 @@ async fn full(
         attempts,
         actions: actions(row.get("actions")),
         receipt: row.get("receipt"),
+        degraded: row
+            .get::<Option<&str>, _>("degraded")
+            .and_then(|text| serde_json::from_str(text).ok()),
         progress: if kind == Kind::BatchSend {
             progress(&mut *conn, seq).await?
         } else {
@@ -406,6 +409,7 @@ pub(super) fn attempts(text: &str) -> Vec<Attempt> {
                 code: one["code"].as_i64(),
                 log_id: one["log_id"].as_str().map(str::to_owned),
                 part: one["part"].as_i64(),
+                rung: one["rung"].as_u64().and_then(|rung| rung.try_into().ok()),
             })
         })
         .collect()

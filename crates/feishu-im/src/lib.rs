@@ -33,7 +33,7 @@ pub use client::{Client, ClientError, ClientOptions, Clock, SystemClock};
 pub use codes::{CodeRow, Who, explain};
 pub use content::{
     BatchContent, BatchLists, CONTENT_KEYS, CardObject, Content, ContentUse, Flaw, HookContent,
-    Signed, bubbles,
+    Lowered, RUNGS, Signed,
 };
 pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace};
 pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};

@@ -57,10 +57,9 @@ pub(super) fn step(marked: &Marked, case: Case) -> Result<Step, Over> {
     if !case.open {
         return Err(Over::Settled);
     }
-    let sent = case
-        .content
-        .as_ref()
-        .and_then(|(args, resolved)| perform::sent_content(args, resolved.as_deref()).ok());
+    let sent = case.content.as_ref().and_then(|(args, resolved)| {
+        perform::sent_content(args, resolved.as_deref(), case.rung).ok()
+    });
     let spans = spans(&case);
     let chat = case.chat.ok_or(Over::NoChat)?;
     let next = learned(marked)["next"].take();
@@ -297,6 +296,7 @@ mod tests {
             code: None,
             log_id: None,
             part: None,
+            rung: None,
         }
     }
 
@@ -304,6 +304,7 @@ mod tests {
         let case = Case {
             open: true,
             content: None,
+            rung: 0,
             chat: None,
             attempts,
             actions,

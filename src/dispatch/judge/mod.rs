@@ -45,6 +45,8 @@ pub(crate) struct Subject {
     pub(crate) verify: bool,
     /// What the read-back showed; none if the answer did not say.
     pub(crate) verified: Option<bool>,
+    /// A card whose producer wants it on a lower rung rather than not at all, and that has one left.
+    pub(crate) can_lower: bool,
     /// Longest time of one attempt.
     pub(crate) timeout_ms: i64,
 }
@@ -68,6 +70,8 @@ pub(crate) enum Next {
     Done,
     Failed(FailClass),
     InDoubt,
+    /// Refused for its form: the same words go a rung lower, as another message under another `uuid`.
+    Lower,
     Again(Again),
 }
 
@@ -201,6 +205,7 @@ fn after_write(subject: &Subject, verdict: &Verdict) -> Next {
         Class::Caller | Class::Gone | Class::Admin if verdict.pause.is_some() => {
             again(Spend::None, 0)
         }
+        Class::Caller if goes_lower(subject, verdict) => Next::Lower,
         Class::Caller => refused(subject, verdict, FailClass::Caller),
         Class::Gone => refused(subject, verdict, FailClass::Gone),
         Class::Admin => refused(subject, verdict, FailClass::Admin),
@@ -240,6 +245,12 @@ fn refused(subject: &Subject, verdict: &Verdict, class: FailClass) -> Next {
         return give_in(subject);
     }
     Next::Failed(class)
+}
+
+/// After an unknown attempt the card may be there already, so its words are not sent beside it.
+fn goes_lower(subject: &Subject, verdict: &Verdict) -> bool {
+    let of_form = verdict.row.is_some_and(|row| row.form);
+    subject.can_lower && of_form && subject.unknown_age_ms.is_none()
 }
 
 fn retry(subject: &Subject, verdict: &Verdict) -> Next {
@@ -355,7 +366,7 @@ fn verified_again(next: Next) -> Next {
             verify: true,
             ..again
         }),
-        Next::Done | Next::Failed(_) | Next::InDoubt => next,
+        Next::Done | Next::Failed(_) | Next::InDoubt | Next::Lower => next,
     }
 }
 
@@ -366,7 +377,7 @@ fn not_twice(subject: &Subject, next: Next) -> Next {
         Next::Again(again) if dup && again.spend != Spend::Resend && !may_write(subject) => {
             doubt(subject)
         }
-        Next::Again(_) | Next::Done | Next::Failed(_) | Next::InDoubt => next,
+        Next::Again(_) | Next::Done | Next::Failed(_) | Next::InDoubt | Next::Lower => next,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The calls of what answers, changes, sends on and marks messages and cards, and what a look at them asks.
 
 use feishu_im::op::{self, Bubble, LocalBubble, Member, Target};
-use feishu_im::{Content, IdType, Request};
+use feishu_im::{CardObject, Content, IdType, Request};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,11 +13,11 @@ use crate::job::{Kind, Marked};
 /// # Errors
 /// As `perform::request`.
 pub(super) fn request(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
-    let uuid = marked.id.hex();
+    let uuid = marked.id.uuid(marked.rung);
     let verify = marked.head.verify;
     Ok(match marked.head.kind {
         Kind::Reply => {
-            let content = content(words)?;
+            let content = content(words)?.lowered(marked.rung);
             let in_thread = words.args.get("in_thread").and_then(Value::as_bool);
             op::Reply {
                 message_id: words.text("message")?,
@@ -102,13 +102,13 @@ pub(super) fn request(marked: &Marked, words: &Words) -> Result<Request, Misfit>
 }
 
 fn content(words: &Words) -> Result<Content, Misfit> {
-    Content::from_args(&words.content()).map_err(|flaws| misfit(&flaws))
+    Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))
 }
 
 /// A card as an object, where the platform takes it so.
 fn card(words: &Words) -> Result<Box<RawValue>, Misfit> {
-    let card = content(words)?.content;
-    RawValue::from_string(card).map_err(|error| Misfit(error.to_string()))
+    let card = CardObject::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    Ok(card.card)
 }
 
 fn target<'a>(words: &'a Words, uuid: &'a str) -> Result<Target<'a>, Misfit> {

@@ -204,15 +204,21 @@ fn followed(marked: &Marked) -> Result<&str, Misfit> {
 ///
 /// # Errors
 /// As `request`.
-pub(super) fn sent_content(args: &str, resolved: Option<&str>) -> Result<(String, String), Misfit> {
+pub(super) fn sent_content(
+    args: &str,
+    resolved: Option<&str>,
+    rung: u8,
+) -> Result<(String, String), Misfit> {
     let words = Words::read(args, resolved, None)?;
     let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = content.lowered(rung);
     Ok((content.msg_type, content.content))
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
     let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
-    let uuid = marked.id.hex();
+    let content = content.lowered(marked.rung);
+    let uuid = marked.id.uuid(marked.rung);
     let send = op::SendMessage {
         receive_id_type: words.id_type("to_type")?,
         receive_id: words.text("to")?,

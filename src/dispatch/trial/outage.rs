@@ -27,6 +27,7 @@ fn lost(head: &Head, sent_ms: i64) -> End {
         resent: false,
         verify: false,
         verified: None,
+        can_lower: false,
         timeout_ms: TIMEOUT_MS,
     };
     // The look right before the write.
@@ -62,7 +63,7 @@ fn lost(head: &Head, sent_ms: i64) -> End {
             };
             End::Again(Box::new(again), Outcome::Unknown)
         }
-        Next::Done | Next::Failed(_) | Next::InDoubt => End::InDoubt,
+        Next::Done | Next::Failed(_) | Next::InDoubt | Next::Lower => End::InDoubt,
     }
 }
 

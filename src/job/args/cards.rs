@@ -1,6 +1,6 @@
 //! Args of what changes cards, shows one to one member, and has previews fetched anew.
 
-use feishu_im::{Content, IdType, limits};
+use feishu_im::{CardObject, Content, ContentUse, IdType, limits};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
@@ -43,13 +43,12 @@ impl Reader<'_> {
         if name == "content" {
             content.insert("msg_type".into(), json!("interactive"));
         }
-        match Content::from_args(&content) {
-            Ok(_) => {}
-            Err(flaws) => {
-                for flaw in flaws {
-                    self.fields.inner(flaw.pointer, flaw.detail);
-                }
-            }
+        let flaws = match raw {
+            true => Content::checked(&content, ContentUse::UpdateCard).err(),
+            false => CardObject::from_args(&content).err(),
+        };
+        for flaw in flaws.into_iter().flatten() {
+            self.fields.inner(flaw.pointer, flaw.detail);
         }
         self.named_in(name, value);
         self.out.append(&mut content);

@@ -1,6 +1,6 @@
 //! Args of what answers, changes, sends on and marks messages: replies, edits, forwards, bubbles, reactions.
 
-use feishu_im::{Content, FOLLOW_UP_LANGUAGES as LANGUAGES, limits};
+use feishu_im::{Content, ContentUse, FOLLOW_UP_LANGUAGES as LANGUAGES, limits};
 use serde_json::{Map, Value, json};
 
 use crate::job::args::{Parsed, Reader, is_id, strings, unique};
@@ -15,10 +15,7 @@ impl Reader<'_> {
     pub(super) fn reply(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.target(Kind::Reply);
         self.in_thread();
-        let image = self.content(|content| {
-            let detail = "cannot be a reply; Feishu takes it in a message of its own only";
-            only(content, detail, |msg_type| msg_type != "system")
-        });
+        let image = self.sent(ContentUse::Reply);
         self.done(Vec::new(), None, image)
     }
 
@@ -34,13 +31,7 @@ impl Reader<'_> {
 
     pub(super) fn edit(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.target(Kind::Edit);
-        let image = self.content(|content| {
-            let detail =
-                "cannot be edited in; a text or a post can, and update_card changes a card";
-            only(content, detail, |msg_type| {
-                matches!(msg_type, "text" | "post")
-            })
-        });
+        let image = self.content(|content| Content::checked(content, ContentUse::Edit).err());
         self.done(Vec::new(), None, image)
     }
 
@@ -242,26 +233,6 @@ impl Reader<'_> {
         ) {
             self.receiver(true);
         }
-    }
-}
-
-/// The flaws of a content of which only some types fit.
-fn only(
-    content: &Map<String, Value>,
-    detail: &str,
-    fits: fn(&str) -> bool,
-) -> Option<Vec<feishu_im::Flaw>> {
-    match Content::from_args(content) {
-        Ok(made) if fits(&made.msg_type) => None,
-        Ok(_) => {
-            let raw = content.contains_key("msg_type").then_some("msg_type");
-            let name = raw.or(content.keys().next().map(String::as_str));
-            Some(vec![feishu_im::Flaw {
-                pointer: format!("/{}", name.unwrap_or_default()),
-                detail: detail.to_owned(),
-            }])
-        }
-        Err(flaws) => Some(flaws),
     }
 }
 

@@ -6,14 +6,16 @@ mod cards;
 mod carried;
 mod messages;
 
-use feishu_im::{BatchContent, CONTENT_KEYS, Content, IdType};
+use std::cell::Cell;
+
+use feishu_im::{BatchContent, CONTENT_KEYS, Content, ContentUse, IdType};
 use serde_json::{Map, Value, json};
 
 pub(super) use self::carried::Own;
 pub use self::carried::{Arrived, UPLOAD_BYTES_MAX, Upload};
 use crate::job::fields::{Fields, Flaw};
 use crate::job::submit::{NewPart, Reference};
-use crate::job::{JobId, Kind, Makes, Needs, Role, values};
+use crate::job::{Degraded, JobId, Kind, Makes, Needs, OnRefused, Role, has_ladder, values};
 
 /// The lists of a batch, under the contract's names and Feishu's.
 pub struct BatchLists;
@@ -44,6 +46,8 @@ pub(super) struct Parsed {
     pub(super) people: usize,
     pub(super) upload: Option<Upload>,
     pub(super) first: Option<Own>,
+    /// Its card starts on a lower rung.
+    pub(super) degraded: Option<Degraded>,
 }
 
 /// The job above one in `then`.
@@ -68,9 +72,11 @@ pub(super) fn read(
     at: &str,
     parent: Option<Parent<'_>>,
     arrived: &[Arrived],
+    on_refused: OnRefused,
 ) -> Result<Parsed, Vec<Flaw>> {
     let mut reader = Reader {
         arrived,
+        degrades: on_refused == OnRefused::Degrade && has_ladder(kind),
         ..Reader::new(map, at, parent)
     };
     match kind {
@@ -117,6 +123,8 @@ struct Reader<'a> {
     lane: Option<String>,
     parent: Option<Parent<'a>>,
     arrived: &'a [Arrived],
+    degrades: bool,
+    degraded: Option<Degraded>,
 }
 
 impl<'a> Reader<'a> {
@@ -131,6 +139,8 @@ impl<'a> Reader<'a> {
             lane: None,
             parent,
             arrived: &[],
+            degrades: false,
+            degraded: None,
         }
     }
 
@@ -175,13 +185,31 @@ impl<'a> Reader<'a> {
             parts,
             upload,
             first,
+            degraded: self.degraded,
         })
     }
 
     fn send(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.receiver(false);
-        let image = self.content(|content| Content::from_args(content).err());
+        let image = self.sent(ContentUse::Send);
         self.done(Vec::new(), None, image)
+    }
+
+    /// The content of a message; a card may go down the ladder, maybe at once.
+    fn sent(&mut self, used: ContentUse) -> Option<Own> {
+        if !self.degrades {
+            return self.content(|content| Content::checked(content, used).err());
+        }
+        let lowered = Cell::new(None);
+        let image = self.content(|content| match Content::degradable(content) {
+            Ok(found) => {
+                lowered.set(found);
+                None
+            }
+            Err(flaws) => Some(flaws),
+        });
+        self.degraded = lowered.take().map(|found| Degraded::to(1, None, found.why));
+        image
     }
 
     /// Takes the content over, checked; its own image, if it carries one, comes first as an upload.

@@ -29,7 +29,7 @@ const fn sub(
 }
 
 const fn bad(code: i64, meaning: &'static str, meaning_zh: &'static str) -> CodeRow {
-    sub(code, Class::Caller, Who::Caller, meaning, meaning_zh)
+    sub(code, Class::Caller, Who::Caller, meaning, meaning_zh).form()
 }
 
 /// A sub-code that stands for several things, told apart by words.
@@ -85,7 +85,7 @@ const SUBS: &[CodeRow] = &[
     bad(100290, "An at or a person element names somebody unknown.", "at 或人员组件里的用户不存在。"),
     bad(11310, "The card cannot be made; the message says why.", "卡片无法生成，原因写在返回信息里。"),
     worded(11310, "template", Class::Admin, Who::Admin, "The app cannot see the card template.", "应用看不到该卡片模板。"),
-    worded(11310, "element", Class::Caller, Who::Caller, "The card has more than 200 elements.", "卡片的元素超过 200 个。"),
+    worded(11310, "element", Class::Caller, Who::Caller, "The card has more than 200 elements.", "卡片的元素超过 200 个。").form(),
     worded(11310, "card action is lock", Class::Retry, Who::Relay, "A click on the card is still being answered.", "卡片的点击回调还没有结束。"),
     sub(200380, Class::Admin, Who::Admin, "The card template is missing or not published.", "卡片模板不存在或没有发布。"),
     sub(200381, Class::Admin, Who::Admin, "The app cannot see the card template.", "应用看不到该卡片模板。"),
@@ -140,7 +140,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static CodeRow> {
 
 #[rustfmt::skip] // a table
 const ROWS: &[CodeRow] = &[
-    row(Scope::Topic(Topic::Message), SOURCE, 230099, Class::Caller, Who::Caller, "The card's content was refused; ErrCode in the message says why.", "卡片内容未被接受，原因见返回信息里的 ErrCode。"),
+    row(Scope::Topic(Topic::Message), SOURCE, 230099, Class::Caller, Who::Caller, "The card's content was refused; ErrCode in the message says why.", "卡片内容未被接受，原因见返回信息里的 ErrCode。").form(),
 
     delayed(10002, Class::Caller, Who::Caller, "The update failed; the message says why.", "更新失败，原因写在返回信息里。"),
     delayed(11311, Class::Caller, Who::Caller, "The card is wrong.", "卡片有误。"),

@@ -43,6 +43,8 @@ pub struct CodeRow {
     pub proof: bool,
     /// It speaks of the bytes, so it holds for every attempt with the same ones.
     pub same_bytes: bool,
+    /// It speaks of the form of the content alone: other content to the same receiver may be taken.
+    pub form: bool,
     /// This very request is still being carried out.
     pub in_progress: bool,
     /// Where the row comes from.
@@ -111,6 +113,7 @@ const fn row(
         wait_ms: None,
         proof: false,
         same_bytes: false,
+        form: false,
         in_progress: false,
         source,
     }
@@ -165,6 +168,10 @@ impl CodeRow {
             same_bytes: true,
             ..self
         }
+    }
+
+    const fn form(self) -> CodeRow {
+        CodeRow { form: true, ..self }
     }
 
     const fn in_progress(self) -> CodeRow {

@@ -25,7 +25,7 @@ pub(super) fn check(card: &Map<String, Value>, at: &str, flaws: &mut Flaws) {
         _ => card_1(card, at, flaws),
     }
     head(card, at, flaws);
-    mention::in_card(&Value::Object(card.clone()), at, flaws);
+    mention::in_card(card, at, flaws);
 }
 
 /// What both JSON forms have around their elements.
@@ -110,6 +110,28 @@ fn card_2(card: &Map<String, Value>, at: &str, flaws: &mut Flaws) {
             format!("are {count} in all; at most {CARD_ELEMENTS_MAX} are taken"),
         );
     }
+}
+
+/// Why a card of a right shape has elements that the platform does not take: too many, or of an older form.
+pub(super) fn too_rich(card: &Value) -> Option<String> {
+    let list = card["body"]["elements"].as_array()?;
+    if card["schema"] != "2.0" {
+        return None;
+    }
+    let mut old = Flaws::default();
+    let count = list_elements(list, "", &mut old);
+    if count > CARD_ELEMENTS_MAX {
+        return Some(format!(
+            "the card has {count} elements; at most {CARD_ELEMENTS_MAX} are taken"
+        ));
+    }
+    (!old.0.is_empty()).then(|| "the card has elements that JSON 2.0 does not know".to_owned())
+}
+
+/// As [`check`], of a JSON 2.0 card whose elements are known not to go as they are.
+pub(super) fn check_but_elements(card: &Map<String, Value>, at: &str, flaws: &mut Flaws) {
+    head(card, at, flaws);
+    mention::in_card(card, at, flaws);
 }
 
 fn objects(list: &[Value], at: &str, flaws: &mut Flaws) {

@@ -4,7 +4,7 @@
 //! one that is not closed. What else looks like a tag is shown as it stands, which may be what was wanted.
 //! Source: content and card pages of the platform, May 2026.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Flaws;
 use super::card::DATA;
@@ -67,40 +67,48 @@ pub(super) fn in_text(text: &str) -> Vec<String> {
     wrong.collect()
 }
 
-/// Adds what is wrong with the mentions in the markdown of a card.
-pub(super) fn in_card(value: &Value, at: &str, flaws: &mut Flaws) {
+/// Adds what is wrong with the mentions in the markdown of a card, or of an element of it.
+pub(super) fn in_card(object: &Map<String, Value>, at: &str, flaws: &mut Flaws) {
+    let tag = object.get("tag").and_then(Value::as_str);
+    let content = object.get("content").and_then(Value::as_str);
+    if let (Some("markdown" | "lark_md"), Some(content)) = (tag, content) {
+        in_card_text(content, &below(at, "content"), flaws);
+    }
+    for (name, item) in object {
+        if !DATA.contains(&name.as_str()) {
+            in_value(item, &below(at, name), flaws);
+        }
+    }
+}
+
+fn in_value(value: &Value, at: &str, flaws: &mut Flaws) {
     match value {
         Value::Array(list) => {
             for (index, item) in list.iter().enumerate() {
-                in_card(item, &format!("{at}/{index}"), flaws);
+                in_value(item, &format!("{at}/{index}"), flaws);
             }
         }
-        Value::Object(object) => {
-            if matches!(value["tag"].as_str(), Some("markdown" | "lark_md"))
-                && let Some(content) = object.get("content").and_then(Value::as_str)
-            {
-                let at = below(at, "content");
-                for tag in tags(content) {
-                    match tag.name {
-                        "user_id" => flaws.add(
-                            &at,
-                            String::from(
-                                "has <at user_id=…>, the form of texts; in a card it is <at id=…></at>",
-                            ),
-                        ),
-                        "id" | "email" if tag.value.is_empty() => {
-                            flaws.add(&at, format!("has a mention that names nobody ({})", tag.name));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            for (name, item) in object {
-                if !DATA.contains(&name.as_str()) {
-                    in_card(item, &below(at, name), flaws);
-                }
-            }
-        }
+        Value::Object(object) => in_card(object, at, flaws),
         _ => {}
+    }
+}
+
+fn in_card_text(content: &str, at: &str, flaws: &mut Flaws) {
+    for tag in tags(content) {
+        match tag.name {
+            "user_id" => flaws.add(
+                at,
+                String::from(
+                    "has <at user_id=…>, the form of texts; in a card it is <at id=…></at>",
+                ),
+            ),
+            "id" | "email" if tag.value.is_empty() => {
+                flaws.add(
+                    at,
+                    format!("has a mention that names nobody ({})", tag.name),
+                );
+            }
+            _ => {}
+        }
     }
 }

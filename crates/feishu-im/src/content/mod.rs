@@ -5,10 +5,10 @@
 //! Not here: whether a key, a chat or a template exists (the platform knows), bytes to be uploaded.
 
 mod batch;
-mod bubbles;
 mod card;
 mod check;
 mod hook;
+mod ladder;
 mod mention;
 mod object;
 mod post;
@@ -18,8 +18,8 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 pub use batch::{BatchContent, BatchLists};
-pub use bubbles::bubbles;
 pub use hook::{HookContent, Signed};
+pub use ladder::{Lowered, RUNGS};
 pub use object::CardObject;
 
 use crate::limits::{ENVELOPE_BYTES, RICH_BYTES_MAX, TEXT_BYTES_MAX};

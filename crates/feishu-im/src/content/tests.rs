@@ -412,35 +412,6 @@ fn what_is_shared_has_an_id_of_its_kind() {
 }
 
 #[test]
-fn bubbles_are_few_short_and_in_known_languages() {
-    let one = json!([{ "content": "yes", "i18n_contents": [{ "content": "是", "language": "zh_cn" }] }, "no"]);
-    let made = bubbles(&one).expect("it is right");
-    assert_eq!(made.len(), 2);
-    assert_eq!(made[0].i18n_contents[0].language, "zh_cn");
-    let at = |input: Value| {
-        bubbles(&input)
-            .map(|made| made.len())
-            .map_err(|flaws| flaws[0].pointer.clone())
-    };
-    let wrong = |pointer: &str| Err(pointer.to_owned());
-    assert_eq!(at(json!([])), wrong(""));
-    assert_eq!(at(json!(["a", "b", "c", "d"])), wrong(""));
-    assert_eq!(at(json!({})), wrong(""));
-    assert_eq!(at(json!([""])), wrong("/0"));
-    assert_eq!(at(json!(["字".repeat(200)])), Ok(1));
-    assert_eq!(at(json!(["a", "b".repeat(201)])), wrong("/1"));
-    assert_eq!(at(json!([{ "text": "a" }])), wrong("/0/text"));
-    assert_eq!(at(json!([{ "content": 1 }])), wrong("/0/content"));
-    let language = |language: &str| json!([{ "content": "a", "i18n_contents": [{ "content": "b", "language": language }] }]);
-    assert_eq!(at(language("zh_CN")), wrong("/0/i18n_contents/0/language"));
-    let many = vec![json!({ "content": "b", "language": "zh_cn" }); 51];
-    assert_eq!(
-        at(json!([{ "content": "a", "i18n_contents": many }])),
-        wrong("/0/i18n_contents")
-    );
-}
-
-#[test]
 fn a_card_may_travel_as_an_object() {
     let card = json!({ "elements": [] });
     let made = CardObject::from_args(args(&json!({ "card": card, "chat": "oc_1" })));

@@ -24,6 +24,7 @@ fn fresh(api: Api) -> Subject {
         resent: false,
         verify: false,
         verified: None,
+        can_lower: false,
         timeout_ms: 10_000,
     }
 }

@@ -65,6 +65,7 @@ fn subjects(api: Api) -> Vec<Subject> {
                     all.push(Subject {
                         on_doubt,
                         unknown_age_ms,
+                        can_lower: count == 0,
                         verify,
                         verified,
                         resent,
@@ -106,6 +107,12 @@ fn holds(subject: &Subject, verdict: &Verdict) {
                 "{}",
                 said()
             );
+        }
+        Next::Lower => {
+            let of_form = verdict.row.is_some_and(|row| row.form);
+            assert!(subject.can_lower && of_form, "{}", said());
+            assert!(!before && !subject.verify, "{}", said());
+            assert_eq!(judgement.outcome, Outcome::Refused, "{}", said());
         }
         Next::InDoubt => assert!(
             before || judgement.outcome == Outcome::Unknown,
@@ -215,14 +222,14 @@ proptest! {
         (proof, same_bytes, in_progress) in any::<(bool, bool, bool)>(),
         counts in any::<[u32; 4]>(),
         unknown_age_ms in prop::option::of(any::<i64>()),
-        (verify, verified, resent) in any::<(bool, Option<bool>, bool)>(),
+        (verify, verified, resent, can_lower) in any::<(bool, Option<bool>, bool, bool)>(),
         (seed, timeout_ms, now) in any::<(u64, i64, i64)>(),
     ) {
         let bucket = (class == Class::Limited).then_some(BucketKind::Api);
         let verdict = Verdict { class, pause, bucket, wait_ms, proof, same_bytes, in_progress, ..code(api, 0) };
         let [tries, unsent, unclear, token_retries] = counts;
         let subject = Subject {
-            seed, tries, unsent, unclear, token_retries, unknown_age_ms, resent, verify, verified, timeout_ms,
+            seed, tries, unsent, unclear, token_retries, unknown_age_ms, resent, verify, verified, can_lower, timeout_ms,
             ..fresh(api)
         };
         prop_assert_eq!(judge(&subject, &verdict, now), judge(&subject, &verdict, now));

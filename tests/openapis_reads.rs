@@ -373,7 +373,7 @@ async fn a_read_on_a_promise_waits_for_its_job_and_hears_what_became_of_it() {
 
     let later = post(&house, json!({"delay": "20m", "expires_in": "30m"})).await;
     get(&later, "0").await.refuses(504, 990_003);
-    get(&later, "much").await.refuses(400, 9499);
+    get(&later, "much").await.refuses(400, 99_992_402);
     house.act(&later, "cancel", None).await;
     get(&later, "0").await.refuses(400, 990_002);
     let expires = post(&house, json!({"delay": "20m", "expires_in": "30m"})).await;

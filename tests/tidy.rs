@@ -64,6 +64,7 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im::Flaw",
             "feishu_im::IdType",
             "feishu_im::Repeat",
+            "feishu_im::UuidPlace",
             "feishu_im::limits",
             "feishu_im::FOLLOW_UP_LANGUAGES",
         ],

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use feishu_im::{
-    Api, Class, Client, Exchange, Fault as Failure, NotSentKind, PauseScope, Verdict, classify,
+    Api, Class, Client, Exchange, Fault as Failure, NotSentKind, PauseScope, Reply, Verdict,
+    classify,
 };
 
 use crate::clock::{Clock, Now};
@@ -13,8 +14,10 @@ use crate::dispatch::follow;
 use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
 use crate::dispatch::month;
 use crate::dispatch::perform;
-use crate::job::{Attempt, Degraded, Fault, Kind, Marked, Moment, OnRefused, Outcome, Spent};
-use crate::store::{End, Finish, Store, UnknownMove};
+use crate::job::{
+    Attempt, Degraded, Fault, Kind, Marked, Moment, OnRefused, Outcome, Spent, openapi,
+};
+use crate::store::{End, Finish, SaidAnswer, Store, UnknownMove};
 
 /// How long a look waits when the store cannot say what it is about, milliseconds.
 const STORE_BUSY_MS: i64 = 5_000;
@@ -289,6 +292,7 @@ fn judged(
     let mut ended = ended(marked, judgement, record, fault, after, kept, msg);
     ended.refund = refund;
     ended.finish.counted = month::counted(marked, exchange);
+    ended.finish.answer = reply.and_then(|reply| answer(marked, reply, &ended.finish.end));
     if marked.head.kind == Kind::BatchProgress {
         follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
     }
@@ -296,6 +300,26 @@ fn judged(
         follow::reads(marked, reply, &mut ended.finish, after.wall_ms);
     }
     ended
+}
+
+/// Feishu's answer for whoever called in Feishu's own form, where it is what the call came to. That a
+/// repeat was refused because an attempt before it had done it is none: the call did what it should.
+fn answer(marked: &Marked, reply: &Reply, end: &End) -> Option<String> {
+    let proves = reply.code != 0 && marked.head.unknown.is_some();
+    let is_it = match end {
+        End::Done { .. } => !marked.head.verify && !proves,
+        End::Failed { .. } => !marked.head.verify,
+        End::InDoubt { .. } | End::Again { .. } => false,
+    };
+    if !is_it || !openapi::is_one(&marked.args) {
+        return None;
+    }
+    let said = SaidAnswer {
+        http: reply.http,
+        log_id: reply.log_id.clone(),
+        body: String::from_utf8_lossy(&reply.body).into_owned(),
+    };
+    serde_json::to_string(&said).ok()
 }
 
 fn only_looks(marked: &Marked) -> bool {
@@ -486,6 +510,7 @@ fn ended(
             counted: None,
             progress: None,
             readers: Vec::new(),
+            answer: None,
         },
         judgement,
         msg,

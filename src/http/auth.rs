@@ -38,6 +38,11 @@ impl Caller {
         Caller(client)
     }
 
+    /// The kinds that it may enqueue; `None`: all.
+    pub(super) fn kinds(&self) -> Option<&[String]> {
+        self.0.as_ref()?.kinds.as_deref()
+    }
+
     /// As a job's `client` says; empty for whoever needs no token.
     pub(super) fn name(&self) -> &str {
         self.0.as_ref().map_or("", |client| &client.name)

@@ -16,6 +16,7 @@ mod kind;
 mod known;
 mod ladder;
 pub mod month;
+pub(crate) mod openapi;
 mod permit;
 mod picture;
 #[cfg(test)]

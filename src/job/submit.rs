@@ -90,6 +90,8 @@ pub struct NewJob {
     pub client: String,
     /// The producer's key.
     pub key: Option<Key>,
+    /// Hash of a uuid that a call in Feishu's own form had, and of what it is unique within.
+    pub uuid: Option<[u8; 32]>,
     /// Its priority.
     pub priority: Priority,
     /// Not before, Unix milliseconds; of a child, `None` unless it said `not_before`.
@@ -326,6 +328,7 @@ impl Envelope {
                 text,
                 hash: canonical_hash(whole),
             }),
+            uuid: None,
             priority: self.priority,
             start_ms,
             delay_ms: if parent.is_some() {
@@ -360,6 +363,7 @@ impl args::Own {
             app,
             client: door.client.clone(),
             key: None,
+            uuid: None,
             priority,
             start_ms: None,
             delay_ms: 0,

@@ -5,11 +5,19 @@
 //! Not here: what a job makes (`kind`), when it is known (`store`).
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::job::JobId;
 
 /// The field whose string may hold JSON of its own. Source: feishu/endpoints.md, section 2.
 const NESTED: &str = "content";
+
+/// The lane of what is done with the token of a click.
+pub(crate) fn click_lane(token: &str) -> String {
+    let hash = Sha256::digest(token);
+    let name = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
+    format!("click-{}", name.collect::<String>())
+}
 
 /// Every job that `value`, the field of that `name` (or ""), names, with its place below it as a JSON
 /// pointer, in order.

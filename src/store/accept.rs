@@ -16,7 +16,7 @@ use crate::store::dependents::Made;
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::writer::Tx;
-use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, fresh, upload};
+use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, fresh, openapis, upload};
 
 /// Does it carry bytes?
 pub(super) fn has_upload(job: &NewJob) -> bool {
@@ -67,6 +67,7 @@ struct Plan {
     uploads: Vec<String>,
     named: Vec<i64>,
     keys: Vec<(Place, Holder)>,
+    uuids: Vec<(openapis::Space, JobId)>,
     accepted: Vec<Accepted>,
     flaws: Vec<Flaw>,
 }
@@ -80,6 +81,7 @@ pub(super) async fn apply(
         return Ok(Vec::new());
     }
     let mut holders = holders(tx, requests).await?;
+    let mut firsts = openapis::firsts(tx, requests).await?;
     let known = Names {
         jobs: known(tx, requests).await?,
         receivers: receivers(tx, requests).await?,
@@ -87,10 +89,11 @@ pub(super) async fn apply(
     let mut plans = Vec::with_capacity(requests.len());
     let mut pending = tx.memory.pending();
     for jobs in requests {
-        let plan = plan(tx, jobs, &holders, &known);
+        let plan = plan(tx, jobs, (&holders, &firsts), &known);
         let plan = plan.and_then(|plan| fits(tx, plan, pending));
         if let Ok(plan) = &plan {
             holders.extend(plan.keys.iter().cloned());
+            firsts.extend(plan.uuids.iter().cloned());
             pending += plan.rows.iter().filter(|row| !row.own).count() as i64;
         }
         plans.push(plan);
@@ -246,7 +249,7 @@ struct Above {
 fn plan(
     tx: &mut Tx<'_>,
     jobs: &[NewJob],
-    holders: &Holders,
+    (holders, firsts): (&Holders, &openapis::Firsts),
     known: &Names,
 ) -> Result<Plan, AcceptError> {
     let mut plan = Plan::default();
@@ -258,6 +261,15 @@ fn plan(
             });
             continue;
         };
+        let space = openapis::space(app, job);
+        if let Some(first) = space.as_ref().and_then(|space| firsts.get(space)) {
+            plan.accepted.push(Accepted {
+                id: *first,
+                repeated: true,
+                fresh: None,
+            });
+            continue;
+        }
         if let Some(key) = &job.key {
             let place = (app, job.client.clone(), key.text.clone());
             let holder = holders.get(&place).copied().or_else(|| {
@@ -280,6 +292,7 @@ fn plan(
             }
         }
         let id = place(tx, &mut plan, job, app, None, known);
+        plan.uuids.extend(space.map(|space| (space, id)));
         if let Some(key) = &job.key {
             plan.keys
                 .push(((app, job.client.clone(), key.text.clone()), (id, key.hash)));
@@ -470,6 +483,11 @@ fn row(
             message.clone().unwrap_or_default().into_boxed_str()
         }
     };
+    // What names nothing and waits for nothing stands by itself; Feishu may refuse it.
+    let lane = match lane.is_empty() && !waits {
+        true => alone(id),
+        false => lane,
+    };
     let size = job.args.len()
         + job
             .parts
@@ -494,6 +512,7 @@ fn row(
             .expires_ms
             .or_else(|| (!waits).then(|| due_ms.max(now).saturating_add(tx.options.give_up_ms))),
         key: job.key.as_ref().map(|key| (key.text.clone(), key.hash)),
+        uuid: job.uuid,
         labels: json!(job.labels).to_string(),
         args: job.args.clone(),
         resolved: (!taken.resolved.is_empty())

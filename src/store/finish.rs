@@ -93,6 +93,8 @@ pub struct Finish {
     pub progress: Option<String>,
     /// Who read the message that it asks about.
     pub readers: Vec<Reader>,
+    /// Feishu's answer as it came, of a call in Feishu's own form that ended with it: JSON.
+    pub answer: Option<String>,
 }
 
 /// A call that counts towards the month's quota.
@@ -251,6 +253,7 @@ fn row_json(result: &Finish, whole: &Whole, tx: &mut Tx<'_>) -> Value {
         tx.now.wall_ms,
         tx.settle_seq(),
         result.degraded,
+        result.answer,
     ])
 }
 
@@ -287,6 +290,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                          when result.unknown = 'begin' or (result.unknown = 'keep' and job.unknown_ms is not null) then ?5
                          else ?4 end,
             progress = coalesce(result.progress, job.progress),
+            answer = result.answer,
             attempts = case when json_array_length(job.attempts) >= ?2
                             then json_insert(json_remove(job.attempts, '$[' || ?3 || ']'), '$[#]', json(result.record))
                             else json_insert(job.attempts, '$[#]', json(result.record)) end,
@@ -304,7 +308,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 12 as unknown, value ->> 13 as unknown_ms, value ->> 14 as unknown_boot_ms,
                         value ->> 15 as unknown_boot_id, value ->> 16 as verify, value ->> 17 as resent,
                         value ->> 18 as progress, value ->> 19 as settled, value ->> 20 as now_ms,
-                        value ->> 21 as settle_seq, value ->> 22 as degraded
+                        value ->> 21 as settle_seq, value ->> 22 as degraded, value ->> 23 as answer
                    from given) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
          returning *",

@@ -26,6 +26,7 @@ pub(super) struct NewRow {
     pub(super) expires_ms: Option<i64>,
     pub(super) deadline_ms: Option<i64>,
     pub(super) key: Option<(String, [u8; 32])>,
+    pub(super) uuid: Option<[u8; 32]>,
     pub(super) labels: String,
     pub(super) args: String,
     pub(super) resolved: Option<String>,
@@ -63,6 +64,7 @@ impl NewRow {
             expires_ms: None,
             deadline_ms: None,
             key: None,
+            uuid: None,
             labels: String::from("{}"),
             args: String::from("{}"),
             resolved: None,
@@ -145,6 +147,7 @@ impl Serialize for NewRow {
         row.serialize_element(&self.track)?;
         row.serialize_element(&self.degraded.as_ref().map_or(0, |down| down.rung))?;
         row.serialize_element(&self.degraded)?;
+        row.serialize_element(&self.uuid.as_ref().map(|uuid| hex(uuid)))?;
         row.end()
     }
 }
@@ -187,13 +190,13 @@ async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
          insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
                           resolved, size, weight, parts, dependents, on_doubt, on_refused, attempt, mark_ms,
-                          mark_boot_ms, mark_boot_id, track, rung, degraded, created_ms)
+                          mark_boot_ms, mark_boot_id, track, rung, degraded, uuid, created_ms)
          select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                 value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 12,
                 value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
                 unhex(value ->> 20), value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
                 value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
-                value ->> 33, value ->> 34, value ->> 35, value ->> 36, ?2
+                value ->> 33, value ->> 34, value ->> 35, value ->> 36, unhex(value ->> 37), ?2
            from given",
     )
     .bind(json)

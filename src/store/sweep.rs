@@ -174,7 +174,7 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     {
         release_upload(tx, row.get::<Option<&str>, _>("args")).await?;
     }
-    sqlx::query("update job set args = null, resolved = null where seq in (select value from json_each(?1))").bind(json!(seqs).to_string()).execute(&mut *tx.conn).await?;
+    sqlx::query("update job set args = null, resolved = null, answer = null where seq in (select value from json_each(?1))").bind(json!(seqs).to_string()).execute(&mut *tx.conn).await?;
     sqlx::query("update part set args = null where job in (select value from json_each(?1))")
         .bind(json!(seqs).to_string())
         .execute(&mut *tx.conn)

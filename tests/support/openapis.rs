@@ -166,3 +166,49 @@ impl Sdk {
         }
     }
 }
+
+pub const MESSAGES: &str = "/open-apis/im/v1/messages";
+pub const TO_CHAT: &str = "/open-apis/im/v1/messages?receive_id_type=chat_id";
+pub const PINS: &str = "/open-apis/im/v1/pins";
+
+/// A message as an SDK posts it.
+pub fn text(chat: &str, text: &str) -> Value {
+    let content = json!({ "text": text }).to_string();
+    json!({"receive_id": chat, "msg_type": "text", "content": content})
+}
+
+impl Said {
+    /// It is code 0, with what Feishu answered or with a promise; the id in it.
+    pub fn id(&self) -> String {
+        assert_eq!((self.status, self.code()), (200, 0), "{self:?}");
+        let data = &self.body["data"];
+        let places = [
+            &data["message_id"],
+            &data["message"]["message_id"],
+            &data["image_key"],
+            &data["file_key"],
+            &data["reaction_id"],
+        ];
+        let id = places.into_iter().find_map(Value::as_str);
+        id.unwrap_or_else(|| panic!("no id in {self:?}")).to_owned()
+    }
+
+    /// It is a promise; its id, empty where the call makes none.
+    pub fn promise(&self, state: &str) -> String {
+        assert_eq!(self.header("x-relay-state"), state, "{self:?}");
+        if self.body["data"] == json!({}) {
+            assert_eq!((self.status, self.code()), (200, 0), "{self:?}");
+            return String::new();
+        }
+        let id = self.id();
+        assert!(id.starts_with("job_"), "{self:?}");
+        id
+    }
+
+    /// It is Feishu's own.
+    pub fn is_feishus(&self) -> &Said {
+        assert_eq!(self.header("x-relay-state"), "", "{self:?}");
+        assert_ne!(self.header("x-tt-logid"), "", "{self:?}");
+        self
+    }
+}

@@ -17,7 +17,7 @@ use feishu_im::{
 use serde_json::{Map, Value};
 
 use crate::dispatch::follow;
-use crate::job::{Kind, Marked, values};
+use crate::job::{Kind, Marked, openapi, values};
 
 /// The job cannot be made into a call: its stored form does not fit this binary.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,11 @@ impl Words {
             serde_json::from_str::<Map<String, Value>>(text)
                 .map_err(|error| Misfit(error.to_string()))
         };
+        let resolved = resolved.map(object).transpose()?.unwrap_or_default();
+        let native = openapi::native(args, &resolved);
         let mut words = Words {
-            args: object(args)?,
-            resolved: resolved.map(object).transpose()?.unwrap_or_default(),
+            args: native.map_or_else(|| object(args), Ok)?,
+            resolved,
             part: part.map(object).transpose()?.unwrap_or_default(),
         };
         values::put(&mut words.args, &words.resolved);
@@ -109,6 +111,11 @@ pub(super) fn request(
     upload: impl Fn(&str) -> PathBuf,
 ) -> Result<Request, Misfit> {
     let words = Words::of(marked)?;
+    if !marked.head.verify
+        && let Some(request) = as_written(marked, &words)
+    {
+        return Ok(request);
+    }
     let urgent = |way| -> Result<Request, Misfit> {
         let request = op::Urgent {
             way,
@@ -192,6 +199,28 @@ pub(super) fn request(
             .request()
         }
     })
+}
+
+/// The request of a call that came in Feishu's own form.
+fn as_written(marked: &Marked, words: &Words) -> Option<Request> {
+    let api = marked.head.kind.api();
+    let uuid = marked.id.hex();
+    let mut sent = openapi::sent(api, &marked.args, &words.resolved, &uuid)?;
+    // Of a batch that was promised each part is taken back by its own id.
+    let batch = words.part.get("batch").and_then(Value::as_str);
+    if let (Some(batch), [id]) = (batch, &mut sent.params[..]) {
+        batch.clone_into(id);
+    }
+    let query = sent.query.iter();
+    let raw = op::Raw {
+        api,
+        params: &sent.params.iter().map(String::as_str).collect::<Vec<_>>(),
+        query: &query
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect::<Vec<_>>(),
+        body: sent.body.as_deref(),
+    };
+    Some(raw.request())
 }
 
 /// The message or batch that a follow-up asks about.

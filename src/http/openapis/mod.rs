@@ -7,8 +7,10 @@
 mod direct;
 mod promise;
 mod reads;
+mod settled;
 mod through;
 mod tokens;
+mod writes;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
@@ -20,6 +22,7 @@ use crate::http::Relay;
 use crate::http::auth::Peer;
 use crate::http::problem::{Dressed, Problem};
 use crate::job::Endpoint;
+use crate::job::openapi::Call;
 
 pub(super) use tokens::Signer;
 
@@ -35,6 +38,15 @@ const BAD_REQUEST: i64 = 9499;
 /// The app, here the client, lacks a scope. Source: errors.md, section 2.
 const NO_SCOPE: i64 = 99_991_672;
 
+/// A field is wrong. Source: errors.md, section 2.
+const BAD_FIELD: i64 = 99_992_402;
+
+/// The relay's own: the call, or the one whose promise it names, expired before it was made.
+const EXPIRED: i64 = 990_001;
+/// The relay's own: it was canceled.
+const CANCELED: i64 = 990_002;
+/// The relay's own: it was given up without an answer of Feishu's.
+const FAILED: i64 = 990_007;
 /// The relay's own: nothing was stored, and the same request may come again.
 const NOT_STORED: i64 = 990_005;
 
@@ -112,9 +124,16 @@ pub(super) async fn answer(relay: &Relay, peer: Peer, request: Request<Body>) ->
         Ok(bearer) => bearer,
         Err(refusal) => return refusal.into_response(),
     };
+    let call = Call::find(head.method.as_str(), head.uri.path());
+    if let Some((kind, call)) = call.and_then(|call| Some((call.kind()?, call))) {
+        return writes::write(relay, &bearer, &head, body, (kind, call)).await;
+    }
     match Endpoint::of(head.method.as_str(), head.uri.path()) {
         Some(named) if named.reads => reads::answer(relay, &bearer, named.api, &head, body).await,
-        Some(_) => Problem::bare(StatusCode::NOT_FOUND).into_response(),
+        Some(_) => {
+            let msg = "an id in the path cannot be read";
+            Refusal::new(StatusCode::BAD_REQUEST, BAD_FIELD, msg).into_response()
+        }
         None => direct::answer(relay, &bearer, &head, body).await,
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::http::Relay;
 use crate::http::auth::Caller;
 use crate::http::openapis::tokens::Bearer;
-use crate::http::openapis::{BAD_REQUEST, NOT_STORED, Refusal};
+use crate::http::openapis::{BAD_FIELD, CANCELED, EXPIRED, FAILED, NOT_STORED, Refusal};
 use crate::http::query::{Wait, duration};
 use crate::job::{Job, JobId, State};
 
@@ -24,10 +24,7 @@ const WAIT_MS: i64 = 3_000;
 const WAIT_MS_MAX: i64 = crate::http::query::WAIT_MS_MAX;
 
 // The relay's own: what became of a job.
-const EXPIRED: i64 = 990_001;
-const CANCELED: i64 = 990_002;
 const UNSETTLED: i64 = 990_003;
-const FAILED: i64 = 990_007;
 
 /// There is no such message. Source: errors.md, section 2.
 const NO_SUCH_ID: i64 = 99_992_354;
@@ -57,7 +54,7 @@ pub(super) fn wait(caller: &Caller, headers: &HeaderMap) -> Result<Wait, Refusal
     let ms = said.to_str().ok().and_then(|text| duration(text.trim()));
     ms.map(own).ok_or_else(|| {
         let msg = "X-Relay-Wait is a duration such as 10s, or 0";
-        Refusal::new(StatusCode::BAD_REQUEST, BAD_REQUEST, msg)
+        Refusal::new(StatusCode::BAD_REQUEST, BAD_FIELD, msg)
     })
 }
 

@@ -2,11 +2,10 @@
 
 use feishu_im::{CardObject, Content, ContentUse, IdType, limits};
 use serde_json::{Map, json};
-use sha2::{Digest, Sha256};
 
-use crate::job::Kind;
 use crate::job::args::{Parsed, Reader, is_id, strings, unique};
 use crate::job::fields::Flaw;
+use crate::job::{Kind, values};
 
 /// The longest token of a click or of a preview, bytes.
 const TOKEN_BYTES_MAX: usize = 1000;
@@ -61,13 +60,7 @@ impl Reader<'_> {
             {
                 self.out.insert("token".into(), json!(token));
                 // Updates after one click go in order; the token itself shows nowhere but in the args.
-                let hash = Sha256::digest(token);
-                let name: String = hash
-                    .iter()
-                    .take(8)
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                self.lane = Some(format!("click-{name}"));
+                self.lane = Some(values::click_lane(token));
             }
             Some(_) => self
                 .fields

@@ -7,6 +7,7 @@ mod cards;
 mod files;
 mod hook;
 mod messages;
+mod raw;
 mod reactions;
 
 pub use cards::{
@@ -18,6 +19,7 @@ pub use messages::{
     Bubble, Edit, FollowUp, Forward, ForwardThread, LANGUAGES, LocalBubble, MergeForward, Reply,
     Target,
 };
+pub use raw::Raw;
 pub use reactions::{BatchQueryReactions, ListReactions, React, ReactionQuery, Unreact};
 
 use serde::Serialize;

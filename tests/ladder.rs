@@ -283,3 +283,24 @@ async fn a_post_in_doubt_is_looked_for_as_a_post() {
     // A card would not be of the type that was sent last.
     assert_eq!(candidates.len(), 1, "{job:#}");
 }
+
+#[tokio::test]
+async fn a_reply_goes_down_too_and_stays_a_reply() {
+    let house = House::new().await;
+    let root = support::jobs::sent(&house).await;
+    let mut job = card();
+    job["kind"] = json!("reply");
+    job["args"] = json!({ "message": root, "card": job["args"]["card"] });
+    let id = post(&house, job).await;
+    let job = house.settled(&id).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    assert_eq!(rungs(&job), [None, Some(1)]);
+    assert_eq!(job["receipt"]["parent_id"], root.as_str());
+    assert_eq!(seen(&house).await[1], on("post", &id, 1));
+    let system = json!({ "kind": "reply", "on_refused": "degrade", "args": { "message": root, "system": "x" } });
+    let (status, problem) = house.request("POST", "/v1/jobs", Some(system)).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["pointer"]),
+        (422, &json!("/args/system"))
+    );
+}

@@ -230,6 +230,12 @@ fn relay(row: &CodeRow) -> Words {
         );
     }
     let mut words = after(row);
+    if row.form {
+        words.add(
+            "A card with on_refused \"degrade\" goes on as a post, then as a text.",
+            "如果任务写了 on_refused: \"degrade\"，卡片改以富文本、再以纯文本发送。",
+        );
+    }
     if row.proof {
         words.add(
             "After an attempt with unknown outcome it proves that that one worked: done.",

@@ -4,11 +4,9 @@
 //! for reports, for time, and for the stop. While the store cannot write, results are kept and
 //! offered again; nothing is marked, so nothing is sent.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -67,8 +65,6 @@ struct Loop {
     swept_ms: i64,
     showing: bool,
     tallying: bool,
-    /// Reads of the relay's own that look whether Feishu is back: one a second for each app.
-    looks: Vec<DefaultDirectRateLimiter>,
     store_back_ms: i64,
     stopping: bool,
     /// Marks on their way back.
@@ -87,8 +83,6 @@ pub(super) async fn work(
 ) {
     let (reports, mut inbox) = mpsc::unbounded_channel();
     let mut longest = apps.iter().map(|app| app.timeout).max().unwrap_or_default();
-    let quota = Quota::per_second(NonZeroU32::MIN);
-    let looks = apps.iter().map(|_| RateLimiter::direct(quota)).collect();
     let mut the = Loop {
         dispatcher,
         store,
@@ -102,7 +96,6 @@ pub(super) async fn work(
         swept_ms: i64::MIN / 2,
         showing: false,
         tallying: false,
-        looks,
         store_back_ms: i64::MIN,
         stopping: false,
         taking_back: 0,
@@ -406,13 +399,10 @@ impl Loop {
         self.store.publish(Pulse { lanes });
     }
 
-    /// A kind that cannot be repeated waits for a read to be answered: one is made, once a second at most.
+    /// A kind that cannot be repeated waits for a read to be answered: one is made, at a breaker's gaps.
     fn look(&mut self, steady_ms: i64) {
         let wanted = self.dispatcher.core().reads_wanted(steady_ms);
         for at in wanted {
-            if self.looks[at].check().is_err() {
-                continue;
-            }
             let app = &self.apps[at];
             let look = month::look(self.store.clone(), app.client.clone(), app.id);
             self.spawn(async move { Report::Looked(at, look.await) });
@@ -493,7 +483,9 @@ impl Loop {
                     tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
                 }
             }
-            Report::Looked(app, (ok, counted)) => self.dispatcher.core().looked(app, ok, counted),
+            Report::Looked(app, (ok, counted)) => {
+                self.dispatcher.core().looked(app, ok, counted, steady_ms)
+            }
             Report::Tallied(done) => {
                 self.tallying = false;
                 if let Err((calls, error)) = done {

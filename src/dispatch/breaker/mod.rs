@@ -7,10 +7,12 @@
 //! an outage leaves few jobs in doubt.
 //! Not here: which job probes (lanes), what refuses every job alike (`pauses`).
 
+mod looks;
 mod pauses;
 #[cfg(test)]
 mod property;
 
+pub(crate) use looks::Looks;
 pub(crate) use pauses::{PauseKey, Pauses, Spot};
 
 use feishu_im::limits::TIMEOUT_MAX_MS;

@@ -5,6 +5,7 @@
 //! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
 
 mod calls;
+mod looks;
 mod month;
 mod show;
 mod steer;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
 
-use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Pauses, Spot};
+use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Looks, Pauses, Spot};
 use crate::dispatch::core::calls::Calls;
 use crate::dispatch::core::month::Months;
 use crate::dispatch::held::Held;
@@ -102,6 +103,8 @@ pub(super) struct Core {
     pauses: Pauses,
     api_breakers: HashMap<Group, Breaker>,
     base_breakers: Vec<Breaker>,
+    /// By base URL.
+    looks: Vec<Looks>,
     /// Groups that wait, steady ms: the whole of it, or only what may not use the reserve.
     closed: HashMap<Group, Closed>,
     flights: HashMap<i64, Flight>,
@@ -135,6 +138,7 @@ impl Core {
             pauses: Pauses::default(),
             api_breakers: HashMap::new(),
             base_breakers: (0..bases).map(|_| Breaker::of_base_url()).collect(),
+            looks: (0..bases).map(|_| Looks::default()).collect(),
             closed: HashMap::new(),
             flights: HashMap::new(),
             flight_bytes: 0,
@@ -454,42 +458,6 @@ impl Core {
         }
     }
 
-    /// Base URLs where a kind that cannot be repeated waits for a read to be answered.
-    pub(super) fn reads_wanted(&mut self, steady_ms: i64) -> Vec<usize> {
-        let groups = self.lanes.groups();
-        let mut apps = Vec::new();
-        for group in groups
-            .into_iter()
-            .filter(|group| group.1.endpoint().repeat == Repeat::Dup)
-        {
-            let base = self.apps[group.0].base;
-            let api = self
-                .api_breakers
-                .get_mut(&group)
-                .map_or(Gate::Open, |breaker| breaker.allows(true, steady_ms));
-            if api == Gate::AfterRead
-                || self.base_breakers[base].allows(true, steady_ms) == Gate::AfterRead
-            {
-                apps.push(group.0);
-            }
-        }
-        apps.sort_unstable();
-        apps.dedup();
-        apps
-    }
-
-    /// A read of the relay's own was answered on the base URL of `app`.
-    pub(super) fn read_ok(&mut self, app: usize) {
-        let base = self.apps[app].base;
-        self.base_breakers[base].read_ok();
-        for (group, breaker) in &mut self.api_breakers {
-            if self.apps[group.0].base == base {
-                breaker.read_ok();
-            }
-        }
-        self.closed.clear();
-    }
-
     /// Marks that were not made, or were taken back: nothing left, lanes are read anew.
     pub(super) fn give_back(&mut self, seqs: &[i64], steady_ms: i64) {
         for seq in seqs {
@@ -546,6 +514,9 @@ impl Core {
             (true, true) | (false, false) => {}
         }
         self.pauses_changed |= was_open != base.is_open();
+        if was_open && !base.is_open() {
+            self.looks[self.apps[app].base].rest();
+        }
     }
 
     /// An attempt ended: its windows close one length from now, and what it says concerns others.

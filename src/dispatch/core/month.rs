@@ -99,18 +99,10 @@ impl Core {
         }
     }
 
-    fn month_counted(&mut self, app: usize, calls: u64) {
+    pub(super) fn month_counted(&mut self, app: usize, calls: u64) {
         if let Some(month) = self.months.now {
             let tenant = &mut self.months.tenants[self.apps[app].tenant];
             *tenant.used.entry(month).or_default() += calls;
-        }
-    }
-
-    /// A read of no job, to see whether Feishu is back, was answered or not; it counts or not.
-    pub(in crate::dispatch) fn looked(&mut self, app: usize, ok: bool, counted: bool) {
-        self.month_counted(app, u64::from(counted));
-        if ok {
-            self.read_ok(app);
         }
     }
 

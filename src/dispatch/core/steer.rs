@@ -78,7 +78,9 @@ impl Core {
             }
         }
         for app in apps {
-            self.base_breakers[self.apps[app].base].probe_now(steady_ms);
+            let base = self.apps[app].base;
+            self.base_breakers[base].probe_now(steady_ms);
+            self.looks[base].now(steady_ms);
         }
         self.closed.clear();
         self.pauses_changed = true;

@@ -106,6 +106,8 @@ struct Trial {
     checked: bool,
     /// Looks of the relay's own are answered.
     reads: bool,
+    /// How many there were.
+    looks: u32,
     /// Pieces of walks over the table that were read.
     walks: u32,
     /// How an attempt of this job ends, begun at that time.
@@ -153,6 +155,7 @@ impl Trial {
             in_doubt: 0,
             checked: false,
             reads: true,
+            looks: 0,
             walks: 0,
             answer: |_, _| End::Done,
         };
@@ -267,9 +270,8 @@ impl Trial {
         }
         self.read();
         for app in self.core.reads_wanted(self.now) {
-            if self.reads {
-                self.core.read_ok(app);
-            }
+            self.looks += 1;
+            self.core.looked(app, self.reads, false, self.now);
         }
         for seq in self.core.pick(self.now, self.now) {
             let head = self.take(seq);

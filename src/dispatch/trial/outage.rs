@@ -74,6 +74,8 @@ struct After {
     /// Jobs that were tried meanwhile.
     touched: usize,
     in_doubt: usize,
+    /// Reads that looked whether it is over.
+    looks: u32,
     /// Jobs that have not gone ten minutes after it.
     left: usize,
 }
@@ -106,6 +108,7 @@ fn through(seed: u64, kind: Kind, lanes: i64, reads: bool) -> After {
         under_way,
         touched: touched.len(),
         in_doubt: trial.in_doubt,
+        looks: trial.looks,
         left: trial.table.values().map(BTreeMap::len).sum(),
     }
 }
@@ -119,6 +122,7 @@ fn seventy_minutes_leave_in_doubt_what_was_under_way_and_one_in_fifty_minutes() 
             touched,
             in_doubt,
             left,
+            ..
         } = after;
         println!(
             "{lanes} chats: {under_way} under way, {touched} tried in the outage, {in_doubt} in doubt"
@@ -134,7 +138,11 @@ fn a_kind_that_cannot_be_repeated_loses_one_in_five_minutes_or_none_without_read
     for (reads, later) in [(true, 70 / 5), (false, 0)] {
         let after = through(11, Kind::UrgentPhone, 30, reads);
         let (under_way, in_doubt) = (after.under_way, after.in_doubt);
-        println!("reads answered {reads}: {under_way} under way, {in_doubt} in doubt");
+        let looks = after.looks;
+        println!("reads answered {reads}: {looks}; {under_way} under way, {in_doubt} in doubt");
         assert!(in_doubt <= under_way + later, "{in_doubt} of {under_way}");
+        // One for each probe, or two a minute in eighty minutes.
+        let most = if reads { 2 + 70 / 5 } else { 8 + 80 * 2 };
+        assert!((1..=most).contains(&looks), "{looks} looks");
     }
 }

@@ -2,9 +2,11 @@
 
 mod support;
 
-use feishu_sandbox::DEFAULT_CHAT;
+use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_USER};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::House;
+use support::openapis::Sdk;
 
 const JOBS: usize = 100_000;
 const KIB_MAX: u64 = 32 * 1024;
@@ -43,4 +45,72 @@ async fn a_hundred_thousand_jobs_in_one_lane_stay_under_32_mib() {
 #[tokio::test]
 async fn a_hundred_thousand_lanes_stay_under_32_mib() {
     stays_under_the_bound(|n| format!("ou_{n:032x}")).await;
+}
+
+/// The largest file that Feishu gives back.
+const FILE_BYTES: u64 = 100_000_000;
+
+/// A file of that size in a message, as an address.
+async fn large_file(house: &House, feishu: &Sdk) -> String {
+    let value = json!({"msg_type": "file", "file_name": "big.bin", "size": FILE_BYTES});
+    let act = json!({"do": "write", "user": DEFAULT_USER, "chat": DEFAULT_CHAT, "value": value});
+    let message = house.control("act", act).await["message_id"].clone();
+    let path = format!("/open-apis/im/v1/messages/{}", message.as_str().unwrap());
+    let said = feishu.call("GET", &path, Value::Null).await;
+    let content = said.body["data"]["items"][0]["body"]["content"].as_str();
+    let content: Value = serde_json::from_str(content.unwrap()).unwrap();
+    let key = content["file_key"].as_str().unwrap();
+    format!("{path}/resources/{key}?type=file")
+}
+
+/// Reads at most `bytes_max` and says how many there were, their hash, and the most memory that the relay
+/// had in use meanwhile. `asks`: between two pieces the relay has something else to do.
+async fn downloaded(
+    house: &House,
+    sdk: &Sdk,
+    path: &str,
+    bytes_max: u64,
+    asks: bool,
+) -> (u64, Vec<u8>, u64) {
+    let request = sdk.request("GET", path).bearer_auth(&sdk.token);
+    let mut answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (mut bytes, mut hash, mut kib) = (0, Sha256::new(), 0);
+    let mut looked_at = 0;
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        bytes += piece.len() as u64;
+        hash.update(&piece);
+        if bytes >= looked_at {
+            looked_at = bytes + (64 << 10);
+            kib = kib.max(house.rss_anon_kib());
+            if asks {
+                house.until("/v1/status", |_| true).await;
+            }
+        }
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    (bytes, hash.finalize().to_vec(), kib)
+}
+
+/// It passes in pieces, and as fast as it is read: a slow reader has nothing held for him.
+#[tokio::test]
+async fn a_download_of_100_mb_passes_in_32_mib_however_slowly_it_is_read() {
+    let house = House::new().await;
+    let mut feishu = house.sdk_at(&house.feishu);
+    feishu.log_in("sandbox-secret").await;
+    let path = large_file(&house, &feishu).await;
+    let relay = house.sdk().await;
+    // What a first call and a first look need stays.
+    house.until("/v1/status", |_| true).await;
+    let before = house.rss_anon_kib();
+    let (slow, _, slow_kib) = downloaded(&house, &relay, &path, 8 << 20, true).await;
+    assert!(slow >= 8 << 20);
+    let (bytes, hash, kib) = downloaded(&house, &relay, &path, u64::MAX, false).await;
+    let (_, as_sent, _) = downloaded(&house, &feishu, &path, u64::MAX, false).await;
+    assert_eq!((bytes, hash), (FILE_BYTES, as_sent));
+    for kib in [slow_kib, kib] {
+        assert!(kib < before + KIB_MAX, "{kib} KiB, {before} before");
+    }
 }

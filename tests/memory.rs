@@ -10,6 +10,7 @@ use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_USER};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::House;
+use support::form::{Form, Upload, kept};
 use support::openapis::Sdk;
 
 const JOBS: usize = 100_000;
@@ -117,4 +118,40 @@ async fn a_download_of_100_mb_passes_in_32_mib_however_slowly_it_is_read() {
     for kib in [slow_kib, kib] {
         assert!(kib < before + KIB_MAX, "{kib} KiB, {before} before");
     }
+}
+
+/// As it comes, while it is on disk and as it goes to Feishu.
+#[tokio::test]
+async fn an_upload_of_30_mb_costs_less_than_32_mib() {
+    let house = House::new().await;
+    house
+        .post(json!({"kind": "upload_image", "args": {"data": support::jobs::PIXEL}}))
+        .await;
+    let before = house.rss_anon_kib();
+    let form =
+        Form::default()
+            .word("kind", "upload_file")
+            .file("file", "large.bin", &vec![7; 30_000_000]);
+    let body = form.whole();
+    let mut peak = 0;
+    let mut upload = Upload::begin(&house, "/v1/jobs?wait=1ms", body.len()).await;
+    for piece in body.chunks(64 << 10) {
+        upload.send(piece).await;
+        peak = peak.max(house.rss_anon_kib());
+    }
+    let answer = upload.answer().await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    assert_eq!(kept(&house).len(), 2);
+    loop {
+        peak = peak.max(house.rss_anon_kib());
+        let (_, jobs) = house
+            .request("GET", "/v1/jobs?kind=upload_file", None)
+            .await;
+        if jobs["jobs"][0]["state"] == "done" {
+            break;
+        }
+        assert_ne!(jobs["jobs"][0]["state"], "failed", "{jobs:#}");
+    }
+    let more = peak.saturating_sub(before);
+    assert!(more < KIB_MAX, "{more} KiB more than {before}");
 }

@@ -66,6 +66,7 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im::Repeat",
             "feishu_im::UuidPlace",
             "feishu_im::limits",
+            "feishu_im::FILE_TYPES",
             "feishu_im::FOLLOW_UP_LANGUAGES",
         ],
     ),

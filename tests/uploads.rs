@@ -2,10 +2,16 @@
 
 mod support;
 
+use std::io::Write;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use feishu_sandbox::DEFAULT_CHAT;
 use serde_json::{Value, json};
 use support::House;
 use support::form::{self, Form, Upload, kept, pixel, png, until_kept};
-use support::jobs::{HOUR, id};
+use support::jobs::{HOUR, PIXEL, id, post};
 
 const MIB: usize = 1 << 20;
 
@@ -246,4 +252,250 @@ async fn half_of_a_mib(house: &House) -> Upload {
     let mut upload = Upload::begin(house, "/v1/jobs", whole.len()).await;
     upload.send(&whole[..MIB]).await;
     upload
+}
+
+/// The job, done.
+async fn done(house: &House, job: Value) -> Value {
+    let job = house.settled(&post(house, job).await).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    job
+}
+
+/// The newest message: its type and content.
+async fn newest(house: &House) -> (String, Value) {
+    let seen = house.effects("message").await;
+    let last = seen.last().unwrap();
+    let content = match &last["content"] {
+        Value::String(content) => serde_json::from_str(content).unwrap(),
+        content => content.clone(),
+    };
+    (last["msg_type"].as_str().unwrap().to_owned(), content)
+}
+
+#[tokio::test]
+async fn a_file_is_brought_by_json_or_as_a_form_and_sent_by_its_job() {
+    let house = House::new().await;
+    let data = STANDARD.encode("notes");
+    let by_json = json!({"kind": "upload_file", "args": {"data": data, "file_name": "notes.txt"}});
+    let by_json = done(&house, by_json).await;
+    let form = Form::default()
+        .word("kind", "upload_file")
+        .word("duration", "1500")
+        .file("file", "talk.opus", b"OggS");
+    let (status, by_form) = form.post(&house).await;
+    assert_eq!(status, 202, "{by_form:#}");
+    let by_form = house.settled(&id(&by_form)).await;
+    assert_eq!(by_form["args"]["file_type"], "opus", "{by_form:#}");
+    assert_eq!(by_form["args"]["duration"], 1500, "{by_form:#}");
+    assert_eq!(by_json["args"]["file_type"], "stream", "{by_json:#}");
+    for (name, upload) in [("file", &by_json), ("audio", &by_form)] {
+        let key = &upload["receipt"]["file_key"];
+        assert!(key.is_string(), "{upload:#}");
+        let send = json!({"kind": "send", "args": {"to": DEFAULT_CHAT, name: upload["id"]}});
+        done(&house, send).await;
+        let (msg_type, content) = newest(&house).await;
+        assert_eq!((msg_type.as_str(), &content["file_key"]), (name, key));
+    }
+    let image = json!({"kind": "send", "args": {"to": DEFAULT_CHAT, "image": by_json["id"]}});
+    let (status, problem) = house.request("POST", "/v1/jobs", Some(image)).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["pointer"]),
+        (422, &json!("/args/image"))
+    );
+}
+
+#[tokio::test]
+async fn a_message_brings_its_own_bytes_whatever_they_are() {
+    let house = House::new().await;
+    let data = STANDARD.encode("\0\0\0\u{18}ftypmp42");
+    let audio = json!({"data": STANDARD.encode("OggS"), "duration": 900});
+    let file = json!({"data": data, "file_name": "clip.mp4"});
+    let video =
+        json!({"data": data, "file_name": "clip.mp4", "duration": 900, "cover": {"data": PIXEL}});
+    let image = json!({"data": PIXEL});
+    for (name, bytes, keys) in [
+        ("file", file, 1),
+        ("audio", audio, 1),
+        ("media", video, 2),
+        ("image", image, 1),
+    ] {
+        let before = house.effects("upload").await.len();
+        let sent = done(
+            &house,
+            json!({"kind": "send", "args": {"to": DEFAULT_CHAT, name: bytes}}),
+        )
+        .await;
+        let (msg_type, content) = newest(&house).await;
+        assert_eq!(msg_type, name, "{content:#}");
+        let brought = house.effects("upload").await.split_off(before);
+        assert_eq!(brought.len(), keys, "{brought:#?}");
+        for upload in &brought {
+            let key = upload["key"].as_str().unwrap();
+            assert!(content.to_string().contains(key), "{content:#} {key}");
+        }
+        // Without their bytes, which nobody asks for any more.
+        assert!(!sent["args"].to_string().contains(&data), "{sent:#}");
+    }
+    let message = house.effects("message").await[0]["message_id"].clone();
+    let file = json!({"data": data, "file_name": "a.pdf"});
+    done(
+        &house,
+        json!({"kind": "reply", "args": {"message": message, "file": file}}),
+    )
+    .await;
+    assert_eq!(newest(&house).await.0, "file");
+}
+
+#[tokio::test]
+async fn a_message_and_its_files_come_as_one_form() {
+    let house = House::new().await;
+    let job = json!({"kind": "send", "args": {"to": DEFAULT_CHAT, "media": {"duration": 10}}});
+    let form = Form::default()
+        .job(job)
+        .file("media", "clip.mp4", b"\0\0\0\x18ftypmp42")
+        .file("cover", "first.png", &pixel());
+    let (status, job) = form.post(&house).await;
+    assert_eq!(status, 202, "{job:#}");
+    let job = house.settled(&id(&job)).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    let (msg_type, content) = newest(&house).await;
+    assert_eq!(msg_type, "media");
+    assert!(content["image_key"].is_string(), "{content:#}");
+    let words = Form::default()
+        .word("kind", "send")
+        .word("to", DEFAULT_CHAT)
+        .file("file", "a.txt", b"x");
+    let (status, job) = words.post(&house).await;
+    assert_eq!(status, 202, "{job:#}");
+    house.settled(&id(&job)).await;
+    assert_eq!(newest(&house).await.0, "file");
+}
+
+#[tokio::test]
+async fn bytes_that_feishu_would_not_take_there_are_refused_with_their_place() {
+    let house = House::new().await;
+    let check = async |args: Value, pointer: &str| {
+        let mut job = json!({"kind": "send", "args": args});
+        match job["args"]["kind"].take() {
+            Value::Null => job["args"]["to"] = json!(DEFAULT_CHAT),
+            kind => job["kind"] = kind,
+        }
+        job["args"].as_object_mut().unwrap().remove("kind");
+        let (status, problem) = house.request("POST", "/v1/jobs", Some(job)).await;
+        assert_eq!(status, 422, "{problem:#}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem:#}");
+    };
+    check(
+        json!({"audio": {"data": "AAAA", "file_name": "a.mp4"}}),
+        "/args/audio/file_name",
+    )
+    .await;
+    check(
+        json!({"audio": {"data": "AAAA", "file_type": "pdf"}}),
+        "/args/audio/file_type",
+    )
+    .await;
+    check(
+        json!({"media": {"data": "AAAA", "file_name": "a.opus"}}),
+        "/args/media/file_name",
+    )
+    .await;
+    check(
+        json!({"media": {"data": "AAAA", "cover": {"data": "AAAA"}}}),
+        "/args/media/cover/data",
+    )
+    .await;
+    check(
+        json!({"media": {"file_key": "file_1", "image_key": "img_1", "cover": "img_2"}}),
+        "/args/media/cover",
+    )
+    .await;
+    check(
+        json!({"file": {"data": "AAAA", "file_name": "a.x", "file_type": "mp4"}}),
+        "/args/file/file_type",
+    )
+    .await;
+    check(json!({"file": {"data": "AAAA"}}), "/args/file/file_name").await;
+    check(
+        json!({"file": {"data": "AAAA", "file_name": "Makefile"}}),
+        "/args/file/file_name",
+    )
+    .await;
+    check(
+        json!({"file": {"data": "", "file_name": "a.x"}}),
+        "/args/file/data",
+    )
+    .await;
+    check(
+        json!({"file": {"data": "AAAA", "file_name": "a\nb"}}),
+        "/args/file/file_name",
+    )
+    .await;
+    check(
+        json!({"file": {"data": "AAAA", "file_name": "a.x"}, "text": "x"}),
+        "/args/file",
+    )
+    .await;
+    check(
+        json!({"kind": "upload_file", "data": "AAAA"}),
+        "/args/file_name",
+    )
+    .await;
+    check(
+        json!({"kind": "upload_file", "data": "AAAA", "file_name": "a.x", "file_type": "zip"}),
+        "/args/file_type",
+    )
+    .await;
+    check(
+        json!({"kind": "upload_file", "data": "AAAA", "file_name": "a.x", "duration": "long"}),
+        "/args/duration",
+    )
+    .await;
+    check(json!({"kind": "batch_send", "open_ids": ["ou_1"], "file": {"data": "AAAA", "file_name": "a.x"}}), "/args/file").await;
+    assert!(kept(&house).is_empty());
+}
+
+/// `send --file` and what it answers.
+fn cli(house: &House, words: &[&str], stdin: &[u8]) -> (Option<i32>, String) {
+    let mut command = house.binary();
+    command
+        .args(["send", "--to", DEFAULT_CHAT, "--wait", "--json"])
+        .args(words);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_line_sends_a_file_or_what_it_reads() {
+    let house = House::new().await;
+    let file = house.dir.path().join("report.pdf");
+    std::fs::write(&file, b"%PDF-1.7").unwrap();
+    let (code, said) = cli(&house, &["--file", file.to_str().unwrap()], b"");
+    assert_eq!(code, Some(0), "{said}");
+    let name = |effects: Vec<Value>| effects.last().unwrap().clone();
+    let upload = name(house.effects("upload").await);
+    assert_eq!(
+        newest(&house).await.1["file_key"],
+        upload["key"],
+        "{upload:#}"
+    );
+    let (code, said) = cli(&house, &["--file", "-", "--then-pin"], b"from a pipe");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(house.effects("pin").await.len(), 1);
+    for (words, what) in [
+        (&["--file", "/nowhere/at/all"][..], "cannot read"),
+        (&["--file", "/tmp"][..], "is a folder"),
+        (&["--file", "/dev/null"][..], "is empty"),
+    ] {
+        let (code, said) = cli(&house, words, b"");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
 }

@@ -17,6 +17,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How much longer than the wait that was asked for an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// How much longer again, while a file goes over.
+const UPLOAD_MAX: Duration = Duration::from_secs(600);
+
 const URL_VARIABLE: &str = "FEISHU_RELAY_URL";
 const TOKEN_VARIABLE: &str = "FEISHU_RELAY_TOKEN";
 const USUAL_URL: &str = "http://127.0.0.1:8787";
@@ -62,6 +65,15 @@ pub(super) struct Relay {
     token: Option<SecretString>,
 }
 
+/// What a request carries.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// JSON.
+    Json(String),
+    /// A form, its files streamed.
+    Form(reqwest::multipart::Form),
+}
+
 /// One request.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
@@ -69,7 +81,7 @@ pub(super) struct Request<'a> {
     /// Segments of the path below `/v1`.
     pub(super) path: &'a [&'a str],
     pub(super) query: Vec<(String, String)>,
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Body>,
     /// How long the relay is asked to wait.
     pub(super) wait: Duration,
 }
@@ -215,7 +227,7 @@ impl Relay {
             method,
             path,
             query,
-            body,
+            body: body.map(Body::Json),
             wait: Duration::ZERO,
         };
         self.call(request).await
@@ -293,12 +305,15 @@ impl Relay {
         if let Some(token) = &self.token {
             builder = builder.bearer_auth(token.expose_secret());
         }
-        if let Some(body) = request.body {
-            builder = builder
+        match request.body {
+            None => builder,
+            Some(Body::Json(body)) => builder
                 .header(header::CONTENT_TYPE, "application/json")
-                .body(body);
+                .body(body),
+            Some(Body::Form(form)) => builder
+                .timeout(request.wait + ANSWER_MAX + UPLOAD_MAX)
+                .multipart(form),
         }
-        builder
     }
 
     fn lost(&self, error: &reqwest::Error, changes: bool) -> RelayError {

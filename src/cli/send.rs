@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -19,7 +21,7 @@ use tokio::time::Instant;
 use super::exit::{Ended, Exit, Trouble};
 use super::follow::{WAIT_MAX, exit_of, settle};
 use super::out;
-use super::relay::{Answer, Relay, RelayError, Remote, Request};
+use super::relay::{Answer, Body, Relay, RelayError, Remote, Request};
 use crate::config::values;
 
 /// The file name that means standard input.
@@ -90,6 +92,9 @@ struct Content {
     /// Image, brought to Feishu first
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// File, brought to Feishu first
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 /// The job as the relay takes it.
@@ -117,7 +122,12 @@ impl Send {
     /// Stores the job and, with `--wait`, follows it.
     pub(super) async fn run(self) -> Ended {
         super::each_label_once(&self.labels)?;
-        let body = self.body(&mut Input::default())?;
+        let mut input = Input::default();
+        let job = self.body(&mut input)?;
+        let body = match &self.content.file {
+            None => Body::Json(job),
+            Some(file) => Body::Form(form(job, file, &mut input).await?),
+        };
         let relay = self.remote.relay()?;
         let until = self.wait.map(|wait| Instant::now() + wait);
         let first = self.store(&relay, body).await?;
@@ -141,7 +151,7 @@ impl Send {
         Ok(())
     }
 
-    async fn store(&self, relay: &Relay, body: String) -> Result<Answer, Trouble> {
+    async fn store(&self, relay: &Relay, body: Body) -> Result<Answer, Trouble> {
         let wait = self.wait.unwrap_or_default().min(WAIT_MAX);
         let query = match wait.is_zero() {
             true => Vec::new(),
@@ -196,8 +206,11 @@ impl Send {
         if let Some(to) = &self.to {
             args.insert("to", raw(to)?);
         }
-        let (name, content) = self.content.read(input)?;
-        args.insert(name, content);
+        // A file goes beside the job.
+        if self.content.file.is_none() {
+            let (name, content) = self.content.read(input)?;
+            args.insert(name, content);
+        }
         let job = Job {
             kind,
             args,
@@ -246,18 +259,43 @@ impl Content {
             return Ok(("image", bytes(file, input)?));
         }
         Err(Trouble::wrong(
-            "give one of --text, --markdown, --card and --image",
+            "give one of --text, --markdown, --card, --image and --file",
         ))
     }
 }
 
 fn bytes(file: &Path, input: &mut Input) -> Result<Box<RawValue>, Trouble> {
     let data = BASE64.encode(input.bytes(file)?);
-    let name = match file.file_name() {
+    raw(&json!({"data": data, "file_name": name_of(file)}))
+}
+
+fn name_of(file: &Path) -> String {
+    match file.file_name() {
         Some(name) if file != Path::new(STDIN) => name.to_string_lossy().into_owned(),
         _ => "stdin".to_owned(),
+    }
+}
+
+/// The job, and beside it the file, which is read while it is sent.
+async fn form(job: String, file: &Path, input: &mut Input) -> Result<Form, Trouble> {
+    let opened = input.open(file)?;
+    let cannot = |error| Trouble::wrong(format!("cannot read {}: {error}", file.display()));
+    let about = opened.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err(Trouble::wrong(format!("{} is a folder", file.display())));
+    }
+    let bytes = tokio::fs::File::from_std(opened);
+    let part = match about.is_file() && file != Path::new(STDIN) {
+        true => Part::stream_with_length(bytes, about.len()),
+        false => Part::stream(bytes),
     };
-    raw(&json!({"data": data, "file_name": name}))
+    // Feishu wants a suffix.
+    let name = match file == Path::new(STDIN) {
+        true => "stdin.bin".to_owned(),
+        false => name_of(file),
+    };
+    let part = part.file_name(name);
+    Ok(Form::new().text("job", job).part("file", part))
 }
 
 fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Trouble> {
@@ -301,15 +339,21 @@ impl Input {
 
     fn bytes(&mut self, file: &Path) -> Result<Vec<u8>, Trouble> {
         let mut bytes = Vec::new();
-        let read = if file == Path::new(STDIN) {
+        let read = self.open(file)?.read_to_end(&mut bytes);
+        read.map_err(|error| Trouble::wrong(format!("cannot read {}: {error}", file.display())))?;
+        Ok(bytes)
+    }
+
+    fn open(&mut self, file: &Path) -> Result<std::fs::File, Trouble> {
+        let opened = if file == Path::new(STDIN) {
             if std::mem::replace(&mut self.stdin_used, true) {
                 return Err(Trouble::wrong("standard input (-) can be read only once"));
             }
-            std::io::stdin().read_to_end(&mut bytes).map(drop)
+            let stdin = std::io::stdin();
+            stdin.as_fd().try_clone_to_owned().map(std::fs::File::from)
         } else {
-            std::fs::read(file).map(|read| bytes = read)
+            std::fs::File::open(file)
         };
-        read.map_err(|error| Trouble::wrong(format!("cannot read {}: {error}", file.display())))?;
-        Ok(bytes)
+        opened.map_err(|error| Trouble::wrong(format!("cannot read {}: {error}", file.display())))
     }
 }

@@ -12,7 +12,7 @@ use super::{App, Client, Scope, secret, values};
 const SCOPES: [Scope; 3] = [Scope::Enqueue, Scope::Read, Scope::Operate];
 
 /// The kinds a client may be held to: those of `job`, whom a leaf cannot ask. A test compares them.
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 24] = [
     "send",
     "batch_send",
     "urgent_app",
@@ -23,6 +23,7 @@ pub const KINDS: [&str; 23] = [
     "recall",
     "batch_recall",
     "upload_image",
+    "upload_file",
     "reply",
     "edit",
     "forward",

@@ -12,7 +12,7 @@ use crate::http::json::{self, Shape};
 use crate::http::multipart::{FilePart, Form, pointer};
 use crate::http::problem::Problem;
 use crate::http::submit::unreadable;
-use crate::job::{Flaw, Kind, Makes};
+use crate::job::{Flaw, Kind};
 
 /// Parts that are files, also where they have no file name.
 pub(super) const FILES: [&str; 6] = ["data", "image", "file", "audio", "media", "cover"];
@@ -125,7 +125,7 @@ fn by_words(form: &Form, flaws: &mut Vec<Flaw>) -> Map<String, Value> {
 fn place(job: &mut Map<String, Value>, file: &FilePart, files: usize, flaws: &mut Vec<Flaw>) {
     let kind = job.get("kind").and_then(Value::as_str);
     let kind = kind.and_then(Kind::from_name);
-    let is_upload = kind.is_some_and(|kind| kind.makes() == Makes::Image);
+    let is_upload = kind.is_some_and(Kind::brings_bytes);
     let args = job.entry("args").or_insert_with(|| json!({}));
     let Value::Object(args) = args else {
         return; // said by whoever reads the job

@@ -449,7 +449,7 @@ fn fits(kind: Kind, act: &Act) -> Result<(), Problem> {
         (Some(id), Makes::Batch) if id.starts_with("bm-") => return Ok(()),
         (Some(_), Makes::Message | Makes::Ephemeral) => "must be the id of a message: om_…",
         (Some(_), Makes::Batch) => "must be the id of a batch: bm-…",
-        (Some(_), Makes::Nothing | Makes::Image | Makes::Reaction) => {
+        (Some(_), Makes::Nothing | Makes::Image | Makes::File | Makes::Reaction) => {
             "is of what this kind does not make: leave it out"
         }
     };

@@ -53,7 +53,7 @@ pub(super) async fn one(
     let batch = match job.kind.makes() {
         Makes::Message => false,
         Makes::Batch => true,
-        Makes::Nothing | Makes::Image | Makes::Reaction | Makes::Ephemeral => {
+        Makes::Nothing | Makes::Image | Makes::File | Makes::Reaction | Makes::Ephemeral => {
             let detail = format!(
                 "{} is a {}: it makes nothing that could be read",
                 job.id,

@@ -25,6 +25,8 @@ pub enum Kind {
     BatchRecall,
     /// Brings an image to Feishu.
     UploadImage,
+    /// Brings a file to Feishu.
+    UploadFile,
     /// A message that answers another.
     Reply,
     /// Another text, or another post, in the place of one that was sent.
@@ -85,6 +87,8 @@ pub enum Makes {
     Batch,
     /// An image key.
     Image,
+    /// A file key.
+    File,
     /// A reaction's id.
     Reaction,
     /// The id of a card for one member: of the form of a message's, and good for nothing but its deletion.
@@ -134,7 +138,7 @@ const fn row(
 }
 
 /// In the order of the enum, so that a kind finds its row by its number.
-const TABLE: [Row; 27] = [
+const TABLE: [Row; 28] = [
     row(
         Kind::Send,
         "send",
@@ -213,6 +217,14 @@ const TABLE: [Row; 27] = [
         Api::UploadImage,
         Needs::Nothing,
         Makes::Image,
+        LaneRule::Alone,
+    ),
+    row(
+        Kind::UploadFile,
+        "upload_file",
+        Api::UploadFile,
+        Needs::Nothing,
+        Makes::File,
         LaneRule::Alone,
     ),
     row(
@@ -373,6 +385,7 @@ impl Makes {
             Makes::Message => "message",
             Makes::Batch => "batch",
             Makes::Image => "image",
+            Makes::File => "file",
             Makes::Reaction => "reaction",
             Makes::Ephemeral => "card for one member",
         }
@@ -430,6 +443,11 @@ impl Kind {
     /// Its lane when none is named.
     pub fn lane(self) -> LaneRule {
         self.row().lane
+    }
+
+    /// Brings bytes to Feishu, which are kept beside the database as long as it needs them?
+    pub fn brings_bytes(self) -> bool {
+        matches!(self, Kind::UploadImage | Kind::UploadFile)
     }
 
     /// Asks who, or how many, read something?

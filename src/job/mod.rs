@@ -45,4 +45,4 @@ pub(crate) use reads::tracked;
 pub use reads::{NoticeJob, Reader, ReadsRecord};
 pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
 pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};
-pub use submit::{Door, Key, NewJob, NewPart, Reference, parse};
+pub use submit::{Door, First, Key, NewJob, NewPart, Reference, parse};

@@ -23,7 +23,7 @@ pub(super) fn track(fields: &mut Fields<'_>, kind: Option<Kind>) -> Option<Strin
             feishu_im::limits::BATCH_READ_WINDOW_MS,
             "30d: Feishu keeps a batch's counts no longer",
         ),
-        Makes::Nothing | Makes::Image | Makes::Reaction | Makes::Ephemeral => {
+        Makes::Nothing | Makes::Image | Makes::File | Makes::Reaction | Makes::Ephemeral => {
             let detail = format!("a {} makes nothing that could be read", kind.name());
             fields.flaw("track", detail);
             return None;

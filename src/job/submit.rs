@@ -79,6 +79,15 @@ pub struct NewPart {
     pub count: i64,
 }
 
+/// An upload that a job's own bytes need first.
+#[derive(Clone, Debug)]
+pub struct First {
+    /// The place in the job's args where the upload's id will stand: a JSON pointer.
+    pub place: String,
+    /// The upload.
+    pub job: NewJob,
+}
+
 /// A job that was checked and is not stored yet.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -124,8 +133,8 @@ pub struct NewJob {
     pub track: Option<String>,
     /// Bytes to keep beside the database.
     pub upload: Option<Upload>,
-    /// An upload that comes first and whose key this job takes.
-    pub first: Option<Box<NewJob>>,
+    /// Uploads that come first and whose keys this job takes.
+    pub first: Vec<First>,
     /// Its children.
     pub then: Vec<NewJob>,
 }
@@ -317,9 +326,11 @@ impl Envelope {
             (None, None, Some(delay)) => Some(door.now_ms.saturating_add(delay)),
             (_, start, _) => start,
         };
-        let first = parsed.first.map(|image| {
-            Box::new(image.job(self.app.clone(), door, self.priority, self.expires_ms))
+        let first = parsed.first.into_iter().map(|(place, own)| First {
+            place,
+            job: own.job(self.app.clone(), door, self.priority, self.expires_ms),
         });
+        let first = first.collect();
         NewJob {
             kind,
             app: self.app,
@@ -359,7 +370,7 @@ impl args::Own {
     /// The upload that a message's own bytes need first.
     fn job(self, app: String, door: &Door, priority: Priority, expires_ms: Option<i64>) -> NewJob {
         NewJob {
-            kind: Kind::UploadImage,
+            kind: self.kind,
             app,
             client: door.client.clone(),
             key: None,
@@ -380,7 +391,7 @@ impl args::Own {
             people: 1,
             track: None,
             upload: Some(self.upload),
-            first: None,
+            first: Vec::new(),
             then: Vec::new(),
         }
     }

@@ -10,28 +10,13 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::job::{
     AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, Needs, NewJob, OnRefused,
-    Role, Spent, State, Upload,
+    Role, Spent, State,
 };
 use crate::store::dependents::Made;
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::writer::Tx;
 use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, fresh, openapis, upload};
-
-/// Does it carry bytes?
-pub(super) fn has_upload(job: &NewJob) -> bool {
-    job.upload.is_some()
-        || job.first.as_deref().is_some_and(has_upload)
-        || job.then.iter().any(has_upload)
-}
-
-/// All bytes that it and its children carry.
-pub(super) fn uploads(job: &NewJob) -> Vec<&Upload> {
-    let own = job.upload.iter();
-    let first = job.first.iter().flat_map(|first| uploads(first));
-    let then = job.then.iter().flat_map(uploads);
-    own.chain(first).chain(then).collect()
-}
 
 /// A stored job that a request names.
 #[derive(Debug)]
@@ -317,27 +302,10 @@ fn place(
 ) -> JobId {
     let id = tx.next_id();
     let seq = tx.next_seq();
-    let first = job.first.as_deref().map(|first| {
-        let place_first = place(tx, plan, first, app, None, known);
-        let row = plan.rows.len() - 1;
-        plan.rows[row].own = true;
-        plan.rows[row].parent = Some(seq);
-        plan.rows[row].role = "first";
-        (
-            place_first,
-            Above {
-                seq: plan.rows[row].head.seq,
-                row,
-            },
-        )
-    });
     let mut taken = Taken::default();
+    let args = first(tx, plan, job, (app, seq), &mut taken, known);
     for reference in &job.references {
-        let from = match (reference.job, reference.role, first) {
-            (None, Role::Image, Some((_, first))) => Some(first),
-            (None, _, _) => above,
-            (Some(_), _, _) => None,
-        };
+        let from = above.filter(|_| reference.job.is_none());
         match (from, reference.job.and_then(|id| known.jobs.get(&id))) {
             (Some(from), _) => {
                 plan.rows[from.row].dependents += 1;
@@ -364,7 +332,10 @@ fn place(
     {
         taken.receiver = Some(receiver.clone());
     }
-    let row = row(tx, job, id, seq, app, above, &taken);
+    let mut row = row(tx, job, id, seq, app, above, &taken);
+    if let Some(args) = args {
+        row.args = args;
+    }
     plan.dependencies.append(&mut taken.open);
     plan.parts.extend(
         job.parts
@@ -382,6 +353,36 @@ fn place(
         place(tx, plan, child, app, Some(here), known);
     }
     id
+}
+
+/// Puts the uploads of a job's own bytes before it. Returns its args with their ids in their places.
+fn first(
+    tx: &mut Tx<'_>,
+    plan: &mut Plan,
+    job: &NewJob,
+    (app, seq): (AppId, i64),
+    taken: &mut Taken,
+    known: &Names,
+) -> Option<String> {
+    if job.first.is_empty() {
+        return None;
+    }
+    let mut args: Value = serde_json::from_str(&job.args).unwrap_or_default();
+    for first in &job.first {
+        let id = place(tx, plan, &first.job, app, None, known);
+        let Some(row) = plan.rows.last_mut() else {
+            continue;
+        };
+        row.own = true;
+        row.parent = Some(seq);
+        row.role = "first";
+        row.dependents += 1;
+        taken.waits_for(row.head.seq, seq, Role::Value);
+        if let Some(place) = args.pointer_mut(&first.place) {
+            *place = json!(id);
+        }
+    }
+    Some(args.to_string())
 }
 
 /// What a job takes from others: what is there already, and what it waits for.
@@ -579,7 +580,7 @@ async fn write(
         })
         .collect();
     insert::parts(tx, &parts).await?;
-    count_uploads(tx, &uploads).await?;
+    upload::count(tx, &uploads).await?;
     count_dependents(tx, &named).await?;
     for row in rows
         .into_iter()
@@ -676,15 +677,6 @@ fn refuse_lost_uploads(tx: &Tx<'_>, plans: &mut [Result<Plan, AcceptError>]) {
             })));
         }
     }
-}
-
-async fn count_uploads(tx: &mut Tx<'_>, uploads: &[String]) -> Result<(), sqlx::Error> {
-    for name in uploads {
-        // What nobody needed a moment ago is needed again.
-        tx.changes.files_gone.retain(|gone| gone != name);
-        sqlx::query("insert into upload (sha256, jobs) values (?1, 1) on conflict (sha256) do update set jobs = jobs + 1").bind(name).execute(&mut *tx.conn).await?;
-    }
-    Ok(())
 }
 
 async fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {

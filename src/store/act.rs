@@ -230,7 +230,7 @@ async fn retry(
     .bind(subject.seq)
     .fetch_all(&mut *tx.conn)
     .await?;
-    let mut first = None;
+    let mut first = Vec::new();
     for row in &blockers {
         let Some(blocker) = self::subject(row) else {
             continue;
@@ -245,9 +245,9 @@ async fn retry(
         if !blocker.has_content {
             return Ok(forbidden("its bytes are gone (content_retention is over)"));
         }
-        first = Some(blocker);
+        first.push(blocker);
     }
-    if let Some(first) = &first {
+    for first in &first {
         requeue(tx, first, expires_ms).await?;
     }
     requeue(tx, subject, expires_ms).await?;

@@ -26,7 +26,7 @@ impl Made {
         match self.makes {
             Makes::Nothing => None,
             Makes::Message | Makes::Ephemeral => self.message_id.as_ref(),
-            Makes::Image | Makes::Reaction => self.key.as_ref(),
+            Makes::Image | Makes::File | Makes::Reaction => self.key.as_ref(),
             Makes::Batch => match &self.batches[..] {
                 [] => self.message_id.as_ref(),
                 [one] => Some(one),

@@ -267,13 +267,13 @@ impl Store {
         &self,
         jobs: Vec<NewJob>,
     ) -> Result<(Vec<NewJob>, Vec<upload::Hold>), StoreError> {
-        if !jobs.iter().any(accept::has_upload) {
+        if !jobs.iter().any(upload::has_upload) {
             return Ok((jobs, Vec::new()));
         }
         let (path, holds) = (self.shared.path.clone(), Arc::clone(&self.shared.holds));
         upload::aside(self, move || {
             let mut held = Vec::new();
-            for upload in jobs.iter().flat_map(accept::uploads) {
+            for upload in jobs.iter().flat_map(upload::uploads) {
                 held.push(upload::Hold::new(&holds, upload::name(upload)));
                 upload::keep(&path, upload)?;
             }

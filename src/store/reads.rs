@@ -67,7 +67,10 @@ async fn begin(tx: &mut Tx<'_>, seq: i64, plan: Option<(i64, i64)>) -> Result<()
         let kind = match Kind::from_name(one.get("kind")).map(Kind::makes) {
             Some(Makes::Message) => Kind::ReadUsers,
             Some(Makes::Batch) => Kind::BatchReadUser,
-            Some(Makes::Nothing | Makes::Image | Makes::Reaction | Makes::Ephemeral) | None => {
+            Some(
+                Makes::Nothing | Makes::Image | Makes::File | Makes::Reaction | Makes::Ephemeral,
+            )
+            | None => {
                 continue;
             }
         };
@@ -449,7 +452,9 @@ pub(super) async fn notice(store: &Store, filter: &Filter) -> Result<Notice, sql
         let batch = match kind.makes() {
             Makes::Message => false,
             Makes::Batch => true,
-            Makes::Nothing | Makes::Image | Makes::Reaction | Makes::Ephemeral => return None,
+            Makes::Nothing | Makes::Image | Makes::File | Makes::Reaction | Makes::Ephemeral => {
+                return None;
+            }
         };
         Some(NoticeJob {
             id: JobId(row.get::<Vec<u8>, _>("id").try_into().ok()?),

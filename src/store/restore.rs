@@ -70,6 +70,7 @@ fn fate(kind: Kind) -> Fate {
         Kind::Recall
         | Kind::BatchRecall
         | Kind::UploadImage
+        | Kind::UploadFile
         | Kind::FollowUp
         | Kind::Unreact
         | Kind::DeleteEphemeral
@@ -466,7 +467,7 @@ async fn doubt(conn: &mut SqliteConnection, stamp: &Stamp, now: &Now) -> Result<
           where kind not in (select value from json_each(?1))
              or (kind in (select value from json_each(?2))
                  and (?3 - coalesce(unknown_ms, case state when 'sending' then mark_ms end, ?4) >= ?5
-                      or exists (select 1 from dependency where child = job.seq and role = 'image' and open = 1)))",
+                      or exists (select 1 from dependency where child = job.seq and role in ('image', 'value') and open = 1)))",
     )
     .bind(names(|fate| matches!(fate, Fate::Key | Fate::Again | Fate::State)))
     .bind(names(|fate| matches!(fate, Fate::Key)))

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::Row;
 
-use crate::job::{AppId, Fault, State};
+use crate::job::{AppId, Fault, Kind, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
 use crate::store::{Pause, day, dependents, mark, month, pause};
@@ -170,7 +170,7 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let seqs: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
     for row in rows
         .iter()
-        .filter(|row| row.get::<&str, _>("kind") == "upload_image")
+        .filter(|row| Kind::from_name(row.get("kind")).is_some_and(Kind::brings_bytes))
     {
         release_upload(tx, row.get::<Option<&str>, _>("args")).await?;
     }

@@ -3,7 +3,7 @@
 //! A file that has its name is complete: names appear by rename. Nobody takes a file away that a request
 //! still holds (`Holds`); one that no job took over goes with the next sweep, and what a crash left
 //! goes at the start.
-//! Not here: how many jobs need a file (the table `upload`, kept by `accept` and `sweep`).
+//! Not here: when a job needs a file no more (`sweep`).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqlitePool;
 
-use crate::job::{Arrived, Looks, Upload};
+use crate::job::{Arrived, Looks, NewJob, Upload};
+use crate::store::writer::Tx;
 use crate::store::{Failure, Store, StoreError};
 
 /// How much of an upload is gathered before it is written.
@@ -43,6 +44,37 @@ pub(super) fn name(upload: &Upload) -> String {
 
 fn hex(sha256: &[u8; 32]) -> String {
     sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Does it carry bytes?
+pub(super) fn has_upload(job: &NewJob) -> bool {
+    job.upload.is_some()
+        || job.first.iter().any(|first| has_upload(&first.job))
+        || job.then.iter().any(has_upload)
+}
+
+/// All bytes that it and its children carry.
+pub(super) fn uploads(job: &NewJob) -> Vec<&Upload> {
+    let own = job.upload.iter();
+    let first = job.first.iter().flat_map(|first| uploads(&first.job));
+    let then = job.then.iter().flat_map(uploads);
+    own.chain(first).chain(then).collect()
+}
+
+/// One more job needs each of them.
+pub(super) async fn count(tx: &mut Tx<'_>, uploads: &[String]) -> Result<(), sqlx::Error> {
+    for name in uploads {
+        // What nobody needed a moment ago is needed again.
+        tx.changes.files_gone.retain(|gone| gone != name);
+        sqlx::query(
+            "insert into upload (sha256, jobs) values (?1, 1)
+             on conflict (sha256) do update set jobs = jobs + 1",
+        )
+        .bind(name)
+        .execute(&mut *tx.conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// Files that requests hold, by name.

@@ -39,6 +39,6 @@ pub use endpoints::{Api, Endpoint, Family, Paced, Repeat, Tier, Topic, UuidPlace
 pub use exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};
 pub use hook::{Hook, HookOptions};
 pub use ids::IdType;
-pub use op::LANGUAGES as FOLLOW_UP_LANGUAGES;
+pub use op::{FILE_TYPES, LANGUAGES as FOLLOW_UP_LANGUAGES};
 pub use request::{Body, FileSource, Request};
 pub use stream::{Answer, Passing, Streamed};

@@ -8,7 +8,8 @@ mod acts;
 use std::path::PathBuf;
 
 use feishu_im::answers::{
-    BatchSent, Ephemeral, MergeForwarded, Message, Messages, Progress, Reaction, UploadedImage,
+    BatchSent, Ephemeral, MergeForwarded, Message, Messages, Progress, Reaction, UploadedFile,
+    UploadedImage,
 };
 use feishu_im::op::{self, ImageType, UrgentWay};
 use feishu_im::{
@@ -198,6 +199,13 @@ pub(super) fn request(
             }
             .request()
         }
+        (Kind::UploadFile, _) => op::UploadFile {
+            file_type: words.text("file_type")?,
+            file_name: words.text("file_name")?,
+            duration_ms: words.args.get("duration").and_then(Value::as_i64),
+            file: FileSource::Path(upload(words.text("sha256")?)),
+        }
+        .request(),
     })
 }
 
@@ -318,6 +326,13 @@ pub(super) fn kept(api: Api, reply: &Reply) -> Option<Kept> {
         Api::BatchSend => {
             let sent: BatchSent = reply.data().ok()?;
             (Some(sent.message_id).filter(|id| !id.is_empty()), None)
+        }
+        Api::UploadFile => {
+            let file: UploadedFile = reply.data().ok()?;
+            return (!file.file_key.is_empty()).then_some(Kept {
+                receipt,
+                ..Kept::default()
+            });
         }
         Api::UploadImage => {
             let image: UploadedImage = reply.data().ok()?;

@@ -277,6 +277,7 @@ fn args(kind: Kind) -> Value {
         | Kind::SendEphemeral
         | Kind::UpdateUrlPreviews => acts::fields_of(kind),
         Kind::UploadImage => image(),
+        Kind::UploadFile => file(),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => people(),
         Kind::Pin
         | Kind::Unpin
@@ -300,6 +301,7 @@ fn args(kind: Kind) -> Value {
         Kind::BatchSend =>
             "A message to many people, with exactly one content and at least one list that is not empty.",
         Kind::UploadImage => "An image; `data` is needed.",
+        Kind::UploadFile => "A file; `data` and `file_name` are needed.",
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => "Buzzes `users` about `message`.",
         Kind::Reply
         | Kind::Edit
@@ -365,6 +367,17 @@ fn image() -> Map<String, Value> {
     }))
 }
 
+fn file() -> Map<String, Value> {
+    fields(json!({
+        "data": {"type": "string", "contentEncoding": "base64", "minLength": 1,
+            "description": "The bytes, at most 30 000 000."},
+        "file_name": {"type": "string", "minLength": 1, "maxLength": 500, "description": "Its name, with its suffix."},
+        "file_type": words("What it is; else as the suffix tells.",
+            ["opus", "mp4", "pdf", "doc", "xls", "ppt", "stream"].into_iter()),
+        "duration": {"type": "integer", "minimum": 0, "description": "Of an audio or a video, milliseconds."},
+    }))
+}
+
 fn people() -> Map<String, Value> {
     let users = json!({"type": "array", "minItems": 1, "maxItems": 200,
         "items": {"type": "string", "minLength": 1, "maxLength": 200},
@@ -409,15 +422,21 @@ fn target(needs: Needs) -> Map<String, Value> {
 fn content(batch: bool) -> Map<String, Value> {
     let object = |said: &str| json!({"type": "object", "description": said});
     let either = |said: &str| json!({"type": ["string", "object"], "description": said});
+    let carried = |said: &str, bytes: Map<String, Value>| json!({"type": ["string", "object"], "description": said, "properties": bytes});
+    let mut video = file();
+    video.insert(
+        "cover".into(),
+        json!({"type": ["string", "object"], "properties": image()}),
+    );
     let mut forms = fields(json!({
         "text": {"type": "string", "description": "Feishu's text as it is."},
         "markdown": text("A post with one `md` node. Not in a batch."),
         "post": object("Feishu's post: by language, or one language's."),
         "card": object("Feishu's card."),
         "template": either("A card template: its id, or Feishu's object."),
-        "file": either("A `file_key`, or Feishu's object."),
-        "audio": either("A `file_key`, or Feishu's object."),
-        "media": either("A `file_key`, or Feishu's object."),
+        "file": carried("A `file_key`, a job that makes one (`job_…`), the bytes of one, or Feishu's object.", file()),
+        "audio": carried("As `file`; opus only.", file()),
+        "media": carried("As `file`; mp4 only. `cover` is an image: its key, a job or its bytes.", video),
         "sticker": either("A `file_key`, or Feishu's object."),
         "share_chat": either("A chat's id, or Feishu's object."),
         "share_user": either("A person's open_id, or Feishu's object."),

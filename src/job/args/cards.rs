@@ -16,7 +16,7 @@ impl Reader<'_> {
     pub(super) fn update_card(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.target(Kind::UpdateCard);
         self.card(true);
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     /// A card, by `card` or `template`; with `raw` also as Feishu's `content`.
@@ -72,7 +72,7 @@ impl Reader<'_> {
             None => {}
         }
         self.card(false);
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     pub(super) fn send_ephemeral(mut self) -> Result<Parsed, Vec<Flaw>> {
@@ -88,7 +88,7 @@ impl Reader<'_> {
         }
         self.member();
         self.card(false);
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     fn member(&mut self) {
@@ -136,7 +136,7 @@ impl Reader<'_> {
                 None => {}
             }
         }
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     /// Marks the names that a kind of this file reads beside its target.

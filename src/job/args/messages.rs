@@ -15,8 +15,8 @@ impl Reader<'_> {
     pub(super) fn reply(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.target(Kind::Reply);
         self.in_thread();
-        let image = self.sent(ContentUse::Reply);
-        self.done(Vec::new(), None, image)
+        self.sent(ContentUse::Reply);
+        self.done(Vec::new(), None)
     }
 
     fn in_thread(&mut self) {
@@ -31,8 +31,8 @@ impl Reader<'_> {
 
     pub(super) fn edit(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.target(Kind::Edit);
-        let image = self.content(|content| Content::checked(content, ContentUse::Edit).err());
-        self.done(Vec::new(), None, image)
+        self.content(|content| Content::checked(content, ContentUse::Edit).err());
+        self.done(Vec::new(), None)
     }
 
     pub(super) fn forward(mut self, kind: Kind) -> Result<Parsed, Vec<Flaw>> {
@@ -42,7 +42,7 @@ impl Reader<'_> {
             _ => self.target(kind),
         }
         self.receiver(true);
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     /// Several messages, each by its id or by the job that makes it.
@@ -102,7 +102,7 @@ impl Reader<'_> {
             self.fields
                 .flaw("bubbles", "is missing: what may be tapped");
         }
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     fn bubbles(&mut self, name: &'static str, value: &Value) {
@@ -148,7 +148,7 @@ impl Reader<'_> {
         let Some((name, value)) = self.fields.either(&names) else {
             let detail = "is missing: the emoji's name, as \"OK\" or \"THUMBSUP\"";
             self.fields.flaw("emoji", detail);
-            return self.done(Vec::new(), None, None);
+            return self.done(Vec::new(), None);
         };
         // Feishu's own form has an object around the name.
         let emoji = match value {
@@ -168,7 +168,7 @@ impl Reader<'_> {
                 "must be the name of an emoji, as \"OK\" or \"THUMBSUP\"",
             ),
         }
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     pub(super) fn unreact(mut self) -> Result<Parsed, Vec<Flaw>> {
@@ -212,7 +212,7 @@ impl Reader<'_> {
                 None => self.fields.flaw(name, "must be a string"),
             },
         }
-        self.done(Vec::new(), None, None)
+        self.done(Vec::new(), None)
     }
 
     /// Marks the names that a kind of this file reads beside its target and its content.

@@ -45,9 +45,10 @@ pub(super) struct Parsed {
     pub(super) parts: Vec<NewPart>,
     pub(super) people: usize,
     pub(super) upload: Option<Upload>,
-    pub(super) first: Option<Own>,
     /// Its card starts on a lower rung.
     pub(super) degraded: Option<Degraded>,
+    /// With the place in `args` where the upload's id will stand.
+    pub(super) first: Vec<(String, Own)>,
 }
 
 /// The job above one in `then`.
@@ -85,13 +86,13 @@ pub(super) fn read(
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => {
             reader.target(kind);
             reader.users();
-            reader.done(Vec::new(), None, None)
+            reader.done(Vec::new(), None)
         }
         Kind::Pin | Kind::Unpin | Kind::Recall | Kind::BatchRecall => {
             reader.target(kind);
-            reader.done(Vec::new(), None, None)
+            reader.done(Vec::new(), None)
         }
-        Kind::UploadImage => reader.upload_image(),
+        Kind::UploadImage | Kind::UploadFile => reader.upload(kind),
         Kind::Reply => reader.reply(),
         Kind::Edit => reader.edit(),
         Kind::Forward | Kind::MergeForward | Kind::ForwardThread => reader.forward(kind),
@@ -103,12 +104,12 @@ pub(super) fn read(
         Kind::SendEphemeral => reader.send_ephemeral(),
         Kind::DeleteEphemeral => {
             reader.target(kind);
-            reader.done(Vec::new(), None, None)
+            reader.done(Vec::new(), None)
         }
         Kind::UpdateUrlPreviews => reader.update_url_previews(),
         Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => {
             reader.fields.flaw("", "the relay makes these jobs itself");
-            reader.done(Vec::new(), None, None)
+            reader.done(Vec::new(), None)
         }
     }
 }
@@ -125,6 +126,8 @@ struct Reader<'a> {
     arrived: &'a [Arrived],
     degrades: bool,
     degraded: Option<Degraded>,
+    /// Bytes of its own, which come first.
+    first: Vec<(String, Own)>,
 }
 
 impl<'a> Reader<'a> {
@@ -141,15 +144,11 @@ impl<'a> Reader<'a> {
             arrived: &[],
             degrades: false,
             degraded: None,
+            first: Vec::new(),
         }
     }
 
-    fn done(
-        mut self,
-        parts: Vec<NewPart>,
-        upload: Option<Upload>,
-        first: Option<Own>,
-    ) -> Result<Parsed, Vec<Flaw>> {
+    fn done(mut self, parts: Vec<NewPart>, upload: Option<Upload>) -> Result<Parsed, Vec<Flaw>> {
         if self.parent.is_some()
             && !self
                 .references
@@ -184,24 +183,24 @@ impl<'a> Reader<'a> {
             people,
             parts,
             upload,
-            first,
+            first: self.first,
             degraded: self.degraded,
         })
     }
 
     fn send(mut self) -> Result<Parsed, Vec<Flaw>> {
         self.receiver(false);
-        let image = self.sent(ContentUse::Send);
-        self.done(Vec::new(), None, image)
+        self.sent(ContentUse::Send);
+        self.done(Vec::new(), None)
     }
 
     /// The content of a message; a card may go down the ladder, maybe at once.
-    fn sent(&mut self, used: ContentUse) -> Option<Own> {
+    fn sent(&mut self, used: ContentUse) {
         if !self.degrades {
             return self.content(|content| Content::checked(content, used).err());
         }
         let lowered = Cell::new(None);
-        let image = self.content(|content| match Content::degradable(content) {
+        self.content(|content| match Content::degradable(content) {
             Ok(found) => {
                 lowered.set(found);
                 None
@@ -209,15 +208,10 @@ impl<'a> Reader<'a> {
             Err(flaws) => Some(flaws),
         });
         self.degraded = lowered.take().map(|found| Degraded::to(1, None, found.why));
-        image
     }
 
-    /// Takes the content over, checked; its own image, if it carries one, comes first as an upload.
-    fn content(
-        &mut self,
-        flaws: impl Fn(&Map<String, Value>) -> Option<Vec<feishu_im::Flaw>>,
-    ) -> Option<Own> {
-        let image = self.own_image();
+    /// Takes the content over, checked; bytes of its own come first, as uploads.
+    fn content(&mut self, flaws: impl Fn(&Map<String, Value>) -> Option<Vec<feishu_im::Flaw>>) {
         self.fields.leave(CONTENT_KEYS);
         let mut content: Map<String, Value> = self
             .map
@@ -225,16 +219,13 @@ impl<'a> Reader<'a> {
             .filter(|(name, _)| CONTENT_KEYS.contains(&name.as_str()))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        if image.is_some() {
-            // Any key will do for the checks; the real one is known after the upload.
-            content.insert("image".into(), json!("img_own"));
-        }
+        self.own(&mut content);
         for flaw in flaws(&content).into_iter().flatten() {
             self.fields.inner(flaw.pointer, flaw.detail);
         }
         let named = content.get("image").and_then(Value::as_str);
         let job = named.and_then(|name| name.parse::<JobId>().ok());
-        if image.is_some() || job.is_some() {
+        if job.is_some() {
             content.remove("image");
             self.references.push(Reference {
                 role: Role::Image,
@@ -250,7 +241,6 @@ impl<'a> Reader<'a> {
             }
         }
         self.out.append(&mut content);
-        image
     }
 
     /// Jobs that stand in the content of that name where the ids that they make will stand.
@@ -259,7 +249,7 @@ impl<'a> Reader<'a> {
             self.references.push(Reference {
                 role: Role::Value,
                 job: Some(job),
-                makes: None,
+                makes: carried::made_at(name, &pointer),
                 pointer: format!("{}/{name}{pointer}", self.at),
             });
         }
@@ -310,25 +300,16 @@ impl<'a> Reader<'a> {
         self.to = Some(to.to_owned());
     }
 
-    /// `"image": {"data": base64, "file_name"}`: an upload of its own.
-    fn own_image(&mut self) -> Option<Own> {
-        let Some(Value::Object(image)) = self.map.get("image") else {
-            return None;
+    fn upload(mut self, kind: Kind) -> Result<Parsed, Vec<Flaw>> {
+        let own = match kind {
+            Kind::UploadImage => carried::image(&mut self.fields, self.arrived),
+            _ => carried::file(&mut self.fields, self.arrived, carried::Sent::Upload),
         };
-        let at = format!("{}/image", self.at);
-        let mut fields = Fields::new(image, &at);
-        let parsed = carried::image(&mut fields, self.arrived);
-        self.fields.flaws.extend(fields.finish());
-        Some(parsed.unwrap_or_else(Own::stand_in))
-    }
-
-    fn upload_image(mut self) -> Result<Parsed, Vec<Flaw>> {
-        let image = carried::image(&mut self.fields, self.arrived);
-        match image {
-            None => self.done(Vec::new(), None, None),
-            Some(image) => {
-                let mut parsed = self.done(Vec::new(), Some(image.upload), None)?;
-                parsed.args = image.args;
+        match own {
+            None => self.done(Vec::new(), None),
+            Some(own) => {
+                let mut parsed = self.done(Vec::new(), Some(own.upload))?;
+                parsed.args = own.args;
                 Ok(parsed)
             }
         }
@@ -470,7 +451,7 @@ impl<'a> Reader<'a> {
     }
 
     fn batch_send(mut self) -> Result<Parsed, Vec<Flaw>> {
-        let image = self.content(|content| BatchContent::from_args(content).err());
+        self.content(|content| BatchContent::from_args(content).err());
         let mut lists: Vec<(&'static str, Vec<String>)> = Vec::new();
         for (name, feishu) in BatchLists::NAMES {
             let Some(value) = self.fields.get(name) else {
@@ -503,7 +484,7 @@ impl<'a> Reader<'a> {
             );
         }
         let parts = cut(&lists);
-        self.done(parts, None, image)
+        self.done(parts, None)
     }
 }
 
@@ -517,6 +498,11 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
         Kind::Send => reader.receiver(false),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => reader.users(),
         Kind::UploadImage => drop(carried::image(&mut reader.fields, &[])),
+        Kind::UploadFile => drop(carried::file(
+            &mut reader.fields,
+            &[],
+            carried::Sent::Upload,
+        )),
         Kind::BatchSend => reader
             .fields
             .leave(&BatchLists::NAMES.map(|(name, _)| name)),

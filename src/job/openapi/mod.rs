@@ -184,7 +184,7 @@ impl Written<'_> {
             people,
             track: None,
             upload: None,
-            first: None,
+            first: Vec::new(),
             then: Vec::new(),
         })
     }
@@ -395,6 +395,7 @@ pub(crate) fn promise(kind: Kind, id: JobId, args: Option<&str>) -> Value {
         (Kind::MergeForward, _) => json!({"message": {"message_id": id}}),
         (_, Makes::Message | Makes::Batch | Makes::Ephemeral) => json!({"message_id": id}),
         (_, Makes::Image) => json!({"image_key": id}),
+        (_, Makes::File) => json!({"file_key": id}),
         (_, Makes::Reaction) => json!({"reaction_id": id}),
         (_, Makes::Nothing) => json!({}),
     }

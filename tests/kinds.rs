@@ -10,7 +10,8 @@ use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_SECOND_CHAT, DEFAULT_USER, DEFAULT_US
 use serde_json::{Value, json};
 use support::House;
 use support::jobs::{
-    MINUTE, PIXEL, SECOND, SEND, acted, child, doubtful, id, message, post, sent, until_state,
+    MINUTE, PIXEL, SECOND, SEND, acted, child, doubtful, id, message, pass, post, sent, tried,
+    until_state,
 };
 
 const REPLY: &str = "POST /open-apis/im/v1/messages/:message_id/reply";
@@ -513,4 +514,67 @@ async fn a_card_for_one_member_whose_answer_is_lost_is_in_doubt_and_shown_once()
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1);
     assert_eq!(house.effects("ephemeral").await.len(), 1);
     assert_eq!(id(&job), lost);
+}
+
+#[tokio::test]
+async fn a_reaction_whose_answer_is_lost_is_looked_for_before_it_is_added_again() {
+    let call = "POST /open-apis/im/v1/messages/:message_id/reactions";
+    let remove = "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id";
+    for (when, writes) in [("after", 1), ("before", 2)] {
+        let mut house = House::new().await;
+        let message = sent(&house).await;
+        // Other people's of the same kind are not taken for the bot's, on whatever page it stands.
+        for user in DEFAULT_USERS {
+            let act = json!({"do": "react", "user": user, "message": message, "emoji": "OK"});
+            house.control("act", act).await;
+        }
+        let drop = |call: &str| json!([{"call": call, "do": "drop", "when": when, "count": 1}]);
+        house.faults(drop(call)).await;
+        let react = of("react", json!({"message": message, "emoji": "OK"}));
+        let react = post(&house, react).await;
+        tried(&house, &react, 1).await;
+        pass(&mut house, MINUTE).await;
+        let job = house.settled(&react).await;
+        assert_eq!(job["state"], "done", "{when} {job:#}");
+        assert_eq!(house.effects("reaction").await.len(), 1, "{when}");
+        assert_eq!(house.calls(call).await["made"], writes, "{when}");
+        let reaction = job["receipt"]["reaction_id"].as_str().unwrap();
+
+        house.faults(drop(remove)).await;
+        let args = json!({"message": message, "reaction": reaction});
+        let unreact = post(&house, of("unreact", args)).await;
+        tried(&house, &unreact, 1).await;
+        pass(&mut house, MINUTE).await;
+        let job = house.settled(&unreact).await;
+        assert_eq!(job["state"], "done", "{when} {job:#}");
+        assert_eq!(house.effects("unreaction").await.len(), 1);
+        assert_eq!(house.calls(remove).await["made"], writes, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn a_click_serves_once_more_without_a_look_and_then_the_update_is_in_doubt() {
+    for (lost, state) in [(1, "done"), (2, "in_doubt")] {
+        let mut house = House::new().await;
+        let shown = json!({"to": DEFAULT_CHAT, "card": card("0 %")});
+        let shown = made(&done(&house, "send", shown).await);
+        let click =
+            json!({"do": "click", "user": DEFAULT_USER, "message": shown, "value": {"a": 1}});
+        let click = house.control("act", click).await;
+        let call = "POST /open-apis/interactive/v1/card/update";
+        house
+            .faults(json!([{"call": call, "do": "drop", "when": "after", "count": lost}]))
+            .await;
+        let update = json!({"token": click["token"], "card": card("100 %")});
+        let update = post(&house, of("delay_update_card", update)).await;
+        tried(&house, &update, 1).await;
+        pass(&mut house, MINUTE).await;
+        let job = until_state(&house, &update, state).await;
+        assert_eq!(job["attempts"].as_array().unwrap().len(), 2, "{job:#}");
+        if state == "in_doubt" {
+            // Both uses are gone: that is proof enough for whoever asks once more.
+            acted(&house, &update, "retry", Value::Null).await;
+            assert_eq!(house.settled(&update).await["state"], "done");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::dispatch::follow;
 use crate::dispatch::judge::{self, FailClass, Judgement, Next, Spend, Subject};
 use crate::dispatch::month;
 use crate::dispatch::perform;
+use crate::dispatch::readback;
 use crate::job::{
     Attempt, Degraded, Fault, Kind, Marked, Moment, OnRefused, Outcome, Spent, openapi,
 };
@@ -59,6 +60,7 @@ pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
     let exchange = means.client.call(&request).await;
     judged(
         marked,
+        means.client.app_id(),
         &exchange,
         &before,
         &means.clock.now(),
@@ -95,6 +97,7 @@ async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ende
     let steady_ms = means.clock.steady_ms();
     let mut ended = judged(
         marked,
+        means.client.app_id(),
         &exchange,
         before,
         &after,
@@ -153,8 +156,16 @@ pub(super) fn left(marked: &Marked, now: &Now, timeout_ms: i64) -> Ended {
     let mut ended = ended(marked, judgement, record, fault, now, None, String::new());
     ended.finish.counted = month::left(marked);
     if let End::Again { run_ms } = &mut ended.finish.end {
-        // The time that passed since is wait enough.
-        *run_ms = now.wall_ms;
+        // The time that passed since is wait enough, unless what was begun may still take effect.
+        *run_ms = match judge::settles_late(subject.api) {
+            true => now.wall_ms.max(
+                marked
+                    .mark
+                    .wall_ms
+                    .saturating_add(timeout_ms + judge::SETTLES_MS),
+            ),
+            false => now.wall_ms,
+        };
         // The doubt that was judged is this mark's own: from here on it is the job's.
         let doubtful = judge::can_be_in_doubt(&subject);
         if doubtful && marked.head.unknown.is_none() && ended.finish.unknown == UnknownMove::Keep {
@@ -246,6 +257,7 @@ fn misfits(marked: &Marked, now: &Now, msg: String) -> Ended {
 
 fn judged(
     marked: &Marked,
+    app_id: &str,
     exchange: &Exchange,
     before: &Now,
     after: &Now,
@@ -273,10 +285,17 @@ fn judged(
         // else, so nothing is stopped and nobody is alarmed. The look says that it was refused.
         verdict.pause = None;
     }
-    let verified = reply
-        .filter(|_| marked.head.verify)
-        .and_then(|reply| perform::verified(marked.head.api(), reply));
-    let subject = subject(marked, after, timeout_ms, verified);
+    let looked = reply.filter(|_| marked.head.verify);
+    let shown = looked.map(|reply| readback::shown(marked, reply, app_id));
+    let shown = shown.unwrap_or_default();
+    let kept = kept.or_else(|| {
+        let receipt = shown.receipt.clone();
+        receipt.map(|receipt| perform::Kept {
+            receipt: Some(receipt),
+            ..perform::Kept::default()
+        })
+    });
+    let subject = subject(marked, after, timeout_ms, shown.verified);
     let mut judgement = judge::judge(&subject, &verdict, steady_ms);
     if is_own_trouble(exchange) {
         judgement.breaker = BreakerEvent::None;
@@ -293,6 +312,9 @@ fn judged(
     ended.refund = refund;
     ended.finish.counted = month::counted(marked, exchange);
     ended.finish.answer = reply.and_then(|reply| answer(marked, reply, &ended.finish.end));
+    if marked.head.verify {
+        shown.turn(marked, &mut ended.finish, after.wall_ms);
+    }
     if marked.head.kind == Kind::BatchProgress {
         follow::progress(marked, reply, &mut ended.finish, after.wall_ms);
     }

@@ -18,6 +18,7 @@ mod lanes;
 mod month;
 mod pace;
 mod perform;
+mod readback;
 mod run;
 #[cfg(test)]
 mod trial;

@@ -523,6 +523,7 @@ impl Loop {
             msg: &ended.msg,
             refund: ended.refund,
             chat: ended.chat.as_deref(),
+            made: ended.finish.made(),
             counted: ended.finish.counted.is_some(),
         };
         self.dispatcher

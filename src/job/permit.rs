@@ -60,6 +60,7 @@ impl Head {
     pub fn api(&self) -> Api {
         match (self.verify, self.kind) {
             (true, Kind::Recall | Kind::Edit | Kind::UpdateCard) => Api::GetMessage,
+            (true, Kind::React | Kind::Unreact) => Api::ListReactions,
             (true, Kind::BatchRecall) => Api::BatchProgress,
             (_, kind) => kind.api(),
         }

@@ -92,11 +92,17 @@ fn replace(name: &str, value: &mut Value, made: &Map<String, Value>) -> bool {
             changed
         }
         Value::Array(list) => {
-            (list.iter_mut()).fold(false, |changed, item| replace("", item, made) || changed)
+            let changed = list
+                .iter_mut()
+                .filter_map(|item| replace("", item, made).then_some(()));
+            changed.count() > 0
         }
-        Value::Object(map) => (map.iter_mut()).fold(false, |changed, (name, item)| {
-            replace(name, item, made) || changed
-        }),
+        Value::Object(map) => {
+            let changed = map
+                .iter_mut()
+                .filter_map(|(name, item)| replace(name, item, made).then_some(()));
+            changed.count() > 0
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

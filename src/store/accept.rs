@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::job::{
     AppId, Flaw, Head, JobId, Kind, LaneRule, Makes, Marked, MarkedPart, Needs, NewJob, OnRefused,
@@ -15,8 +14,11 @@ use crate::job::{
 use crate::store::dependents::Made;
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
+use crate::store::receivers;
 use crate::store::writer::Tx;
-use crate::store::{AcceptError, Accepted, Cause, Failure, StoreError, fresh, openapis, upload};
+use crate::store::{
+    AcceptError, Accepted, Cause, Failure, StoreError, fold, fresh, openapis, upload,
+};
 
 /// A stored job that a request names.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ pub(super) async fn apply(
     let mut firsts = openapis::firsts(tx, requests).await?;
     let known = Names {
         jobs: known(tx, requests).await?,
-        receivers: receivers(tx, requests).await?,
+        receivers: receivers::of(tx, requests).await?,
     };
     let mut plans = Vec::with_capacity(requests.len());
     let mut pending = tx.memory.pending();
@@ -193,35 +195,6 @@ async fn known(
         known.extend(parsed);
     }
     Ok(known)
-}
-
-/// To whom the messages went whose receiver gives a job its lane.
-async fn receivers(
-    tx: &mut Tx<'_>,
-    requests: &[&[NewJob]],
-) -> Result<HashMap<(AppId, String), String>, sqlx::Error> {
-    fn named<'a>(job: &'a NewJob, ids: &mut Vec<&'a str>) {
-        let goes_with_it = job.kind.lane() == LaneRule::MessageReceiver;
-        ids.extend(job.to.as_deref().filter(|_| goes_with_it));
-        job.then.iter().for_each(|child| named(child, ids));
-    }
-    let mut ids = Vec::new();
-    requests
-        .iter()
-        .flat_map(|jobs| jobs.iter())
-        .for_each(|job| named(job, &mut ids));
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = sqlx::query(
-        "select app, message_id, receiver from job
-          where message_id in (select value from json_each(?1)) and receiver is not null",
-    )
-    .bind(json!(ids).to_string())
-    .fetch_all(&mut *tx.conn)
-    .await?;
-    let found = |row: &SqliteRow| ((AppId(row.get(0)), row.get(1)), row.get(2));
-    Ok(rows.iter().map(found).collect())
 }
 
 /// The job that a job being planned hangs on.
@@ -624,6 +597,7 @@ fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
         return;
     }
     let mark = tx.moment();
+    let newest = fold::newest(rows.iter().filter(|row| row.stands).map(|row| &row.head));
     // Who comes behind a job that must wait in the same lane waits too.
     let mut taken: HashSet<(AppId, Box<str>)> = tx
         .changes
@@ -635,6 +609,10 @@ fn begin_free(tx: &mut Tx<'_>, rows: &mut [NewRow]) {
         .iter_mut()
         .filter(|row| row.stands && row.parts == 0 && !row.head.kind.is_urgent())
     {
+        // It will be parked: a newer update of this very batch goes.
+        if fold::is_older(&newest, &row.head) {
+            continue;
+        }
         let lane = (row.head.app, row.head.lane.clone());
         if taken.contains(&lane) || !permit.grant(&row.head) {
             taken.insert(lane);

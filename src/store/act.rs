@@ -272,7 +272,7 @@ async fn requeue(
     let moment = tx.moment();
     // What was never tried keeps its schedule: taking a cancel back is no order to begin now.
     let row = sqlx::query(
-        "update job set state = 'queued', finished_ms = null, settle_seq = null, error = null, rank = priority, verify = 0, wish = null,
+        "update job set state = 'queued', finished_ms = null, settle_seq = null, error = null, rank = priority, verify = 0, wish = null, parked = 0,
                         stands = case when blocked = 0 and (attempt > 0 or run_ms <= ?3) then 1 else 0 end,
                         run_ms = case when blocked > 0 then run_ms when attempt > 0 then ?3 else max(run_ms, ?3) end,
                         expires_ms = coalesce(?4, expires_ms),

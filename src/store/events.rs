@@ -38,6 +38,7 @@ macro_rules! columns {
          labels, message_id, error ->> 'class' as class, error ->> 'code' as code, settle_seq, finished_ms,
          case when state <> 'queued' then null
               when blocked > 0 then 'dependency'
+              when parked = 1 then 'lane'
               when stands = 0 and rank > 0 then 'schedule'
               when rank = 0 and attempt > 0 and stands = 0 then 'retry' end as waits,
          (select up.id from job up where up.seq = job.parent and job.role = 'then') as parent_id

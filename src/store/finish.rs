@@ -17,7 +17,7 @@ use crate::job::{
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
-use crate::store::{act, day, doubt, month, reads};
+use crate::store::{act, day, doubt, fold, month, reads};
 
 /// Attempts that stay on a job: the first ones, then the newest.
 const ATTEMPTS_KEPT: i64 = 40;
@@ -107,6 +107,14 @@ pub struct Counted {
 }
 
 impl Finish {
+    /// The message, or the batch, that was made.
+    pub fn made(&self) -> Option<&str> {
+        match &self.end {
+            End::Done { message_id, .. } => message_id.as_deref(),
+            End::Failed { .. } | End::InDoubt { .. } | End::Again { .. } => None,
+        }
+    }
+
     /// Is it still unknown whether one of the attempts so far did it?
     fn leaves_doubt(&self) -> bool {
         match self.unknown {
@@ -375,6 +383,16 @@ pub(super) async fn settled(
     if state == State::InDoubt {
         doubt::begin(tx, row).await?;
     }
+    fold::ended(tx, row, state).await?;
+    free_dependents(tx, row, state).await
+}
+
+/// What hangs on the job of `row` goes on, or ends with it.
+pub(super) async fn free_dependents(
+    tx: &mut Tx<'_>,
+    row: &SqliteRow,
+    state: State,
+) -> Result<(), sqlx::Error> {
     if row.get::<i64, _>("dependents") == 0 {
         return Ok(());
     }

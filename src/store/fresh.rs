@@ -25,6 +25,8 @@ pub(super) fn is_simple(row: &NewRow) -> bool {
         && row.blocked == 0
         && row.parts == 0
         && row.head.kind != Kind::BatchSend
+        // Whether a newer one goes first is known when the whole batch is.
+        && !row.head.kind.folds()
 }
 
 /// Those of `rows`, which are in the table by now.

@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::json;
 
 use crate::job::{AppId, Degraded, Head, JobId, Kind, Moment, State};
+use crate::store::fold;
 use crate::store::writer::Tx;
 
 /// The lane of a job that has none begins with this; no producer's lane can.
@@ -148,6 +149,10 @@ impl Serialize for NewRow {
         row.serialize_element(&self.degraded.as_ref().map_or(0, |down| down.rung))?;
         row.serialize_element(&self.degraded)?;
         row.serialize_element(&self.uuid.as_ref().map(|uuid| hex(uuid)))?;
+        let fold = self
+            .stands
+            .then(|| fold::group(head.kind, head.message.as_deref()));
+        row.serialize_element(&fold.flatten())?;
         row.end()
     }
 }
@@ -190,13 +195,13 @@ async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
          insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
                           resolved, size, weight, parts, dependents, on_doubt, on_refused, attempt, mark_ms,
-                          mark_boot_ms, mark_boot_id, track, rung, degraded, uuid, created_ms)
+                          mark_boot_ms, mark_boot_id, track, rung, degraded, uuid, fold, created_ms)
          select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                 value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 12,
                 value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
                 unhex(value ->> 20), value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
                 value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
-                value ->> 33, value ->> 34, value ->> 35, value ->> 36, unhex(value ->> 37), ?2
+                value ->> 33, value ->> 34, value ->> 35, value ->> 36, unhex(value ->> 37), value ->> 38, ?2
            from given",
     )
     .bind(json)

@@ -199,6 +199,9 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
         );
         if row.get::<Option<&str>, _>("wish").is_some() {
             act::recall_unsent(tx, &row).await?;
+        } else if let Some(head) = head(&row).filter(|head| head.kind.folds()) {
+            // A newer update may have come to stand meanwhile.
+            tx.changes.stood.push(head);
         }
     }
     Ok(())

@@ -376,6 +376,9 @@ async fn waiting_for(
     if later {
         return Ok(WaitingFor::Retry);
     }
+    if row.get::<i64, _>("parked") == 1 {
+        return Ok(WaitingFor::Lane);
+    }
     let before: bool = sqlx::query_scalar(
         // Each looks at one row at most: whoever stands behind in a long lane is not walked past.
         "select exists (select 1 from job where state = 'queued' and stands = 1 and app = ?1 and lane = ?2 and rank = 0 and seq <> ?4)

@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, Kind, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, day, dependents, mark, month, pause};
+use crate::store::{Pause, day, dependents, fold, mark, month, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -28,7 +28,8 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     drop_left_uploads(tx).await?;
     day::drop_old(tx).await?;
     month::drop_old(tx).await?;
-    Ok(due || over || old)
+    let folding = fold::go_on(tx).await?;
+    Ok(due || over || old || folding)
 }
 
 /// The wall clock was set back: a retry is not further off than its cap. A schedule is a time of day.

@@ -25,7 +25,8 @@ use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
-    StoreError, accept, act, alive, doubt, finish, mark, month, pause, reads, start, sweep, upload,
+    StoreError, accept, act, alive, doubt, finish, fold, mark, month, pause, reads, start, sweep,
+    upload,
 };
 
 /// Requests in one transaction, at most.
@@ -524,6 +525,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
         })
         .collect();
     let mut accepted = accept::apply(tx, &accepts).await?.into_iter();
+    fold::stood(tx).await?;
     for (request, answer) in batch.iter().zip(&mut answers) {
         match request {
             Request::Accept(..) => {

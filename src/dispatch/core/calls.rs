@@ -503,6 +503,7 @@ mod tests {
             breaker: BreakerEvent::Ok,
         };
         Told {
+            made: None,
             judgement: &DONE,
             msg: "",
             refund: false,

@@ -4,6 +4,7 @@
 //! the loop (`run`) for the rest; neither waits here.
 //! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
 
+mod asks;
 mod calls;
 mod looks;
 mod month;
@@ -19,13 +20,14 @@ use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
 
 use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Looks, Pauses, Spot};
+use crate::dispatch::core::asks::ask;
 use crate::dispatch::core::calls::Calls;
 use crate::dispatch::core::month::Months;
 use crate::dispatch::held::Held;
 use crate::dispatch::judge::Judgement;
 use crate::dispatch::lanes::{Doubtful, Group, LaneName, Lanes, Slot};
 use crate::dispatch::pace::{Ask, Blocker, Earliest, Hold, Limits, Pace, TenantIx};
-use crate::job::{AppId, Head, Kind, Outcome};
+use crate::job::{AppId, Head, Outcome};
 use crate::store::Past;
 
 /// Attempts under way at once: more than Feishu's 50 a second at its slowest answers.
@@ -86,6 +88,8 @@ pub(super) struct Told<'a> {
     pub(super) refund: bool,
     /// The chat that the message went to.
     pub(super) chat: Option<&'a str>,
+    /// The message that was made.
+    pub(super) made: Option<&'a str>,
     /// It counts towards the month's quota.
     pub(super) counted: bool,
 }
@@ -530,8 +534,13 @@ impl Core {
         if let Some((bucket, until_ms)) = told.judgement.bucket {
             self.pace.limited(&ask, bucket, until_ms, steady_ms);
         }
-        if let (Some(chat), Some(receiver)) = (told.chat, flight.head.receiver.as_deref()) {
-            self.pace.learn_chat(group.0, receiver, chat, steady_ms);
+        // A reply goes to the chat of its message; a later one to the message made now goes there too.
+        let to = flight.head.receiver.as_deref();
+        let to = to.or(flight.head.message.as_deref());
+        for name in [to, told.made].into_iter().flatten() {
+            if let Some(chat) = told.chat {
+                self.pace.learn_chat(group.0, name, chat, steady_ms);
+            }
         }
         match told.refund {
             true => self.pace.refund(flight.hold),
@@ -647,19 +656,4 @@ fn is_counted(head: &Head) -> bool {
 
 fn is_high(head: &Head) -> bool {
     head.priority == crate::job::Priority::High
-}
-
-fn ask<'a>(app: usize, head: &'a Head) -> Ask<'a> {
-    Ask {
-        app,
-        api: head.api(),
-        receiver: head.receiver.as_deref().or(head.message.as_deref()),
-        message: head.message.as_deref(),
-        high: is_high(head),
-        weight: if head.kind == Kind::BatchSend {
-            head.weight
-        } else {
-            1
-        },
-    }
 }

@@ -7,6 +7,8 @@
 
 mod same;
 
+pub(in crate::dispatch) use same::same;
+
 use feishu_im::answers::{Message, Messages};
 use feishu_im::{IdType, Reply, Request, op};
 use serde_json::{Value, json};
@@ -268,7 +270,7 @@ fn candidate(message: &Message, app_id: &str, sent: Option<&(String, String)>) -
     }
     let shown = message.body.as_ref().map(|body| body.content.as_str());
     let same = match (sent, shown) {
-        (Some((_, sent)), Some(shown)) if !message.deleted => same::same(msg_type, sent, shown),
+        (Some((_, sent)), Some(shown)) if !message.deleted => same(msg_type, sent, shown),
         _ => None,
     };
     Some(json!({

@@ -7,7 +7,7 @@ use serde_json::Value;
 const REWRITTEN: [char; 6] = ['<', '*', '_', '~', '[', '&'];
 
 /// `sent` and `shown`: content as JSON, of the same `msg_type`. `None`: it cannot be told.
-pub(super) fn same(msg_type: &str, sent: &str, shown: &str) -> Option<bool> {
+pub(in crate::dispatch) fn same(msg_type: &str, sent: &str, shown: &str) -> Option<bool> {
     let sent: Value = serde_json::from_str(sent).ok()?;
     let shown: Value = serde_json::from_str(shown).ok()?;
     if sent == shown {

@@ -18,6 +18,8 @@ use crate::job::{OnDoubt, Outcome};
 
 /// Attempts at what Feishu refuses for now, then the job has given up.
 const RETRY_TRIES: u32 = 8;
+/// How long a call whose answer is lost may take effect, milliseconds.
+pub(crate) const SETTLES_MS: i64 = 30_000;
 /// Attempts at what nobody understands, where the verdict names no number.
 const UNCLEAR_TRIES: u32 = 3;
 
@@ -172,7 +174,8 @@ pub(crate) fn may_write(subject: &Subject) -> bool {
     match (subject.api.endpoint().repeat, subject.unknown_age_ms) {
         (_, None) => true,
         (Repeat::Key, Some(age_ms)) => ends_inside_window(subject, age_ms),
-        (Repeat::Dup, Some(_)) => subject.resent,
+        // After doubt it is written only when a look has shown that it is not there.
+        (Repeat::Dup, Some(_)) => subject.resent || reads_back(subject.api),
         (Repeat::Set | Repeat::Guard | Repeat::Orphan | Repeat::Read, Some(_)) => true,
     }
 }
@@ -220,7 +223,15 @@ fn after_write(subject: &Subject, verdict: &Verdict) -> Next {
 fn after_read_back(subject: &Subject, verdict: &Verdict) -> Next {
     match (subject.verified, verdict.class) {
         (Some(true), _) => Next::Done,
+        // What shows twice is written only after a look that shows nothing: this one will never tell.
+        (None, Class::Caller | Class::Gone | Class::Admin) if looks_first(subject) => {
+            match verdict.pause {
+                Some(_) => verified_again(again(Spend::None, 0)),
+                None => doubt(subject),
+            }
+        }
         // It is not done, or this read will never tell: the write is safe to repeat.
+        (Some(false), _) if settles_late(subject.api) => again(Spend::None, 0),
         (Some(false), _) | (None, Class::Caller | Class::Gone | Class::Admin) => {
             again(Spend::None, age_wait(subject, RETRY))
         }
@@ -307,7 +318,12 @@ fn settle(subject: &Subject, policy: Policy, least_ms: i64) -> Next {
     } else {
         UnknownMove::Begin
     };
-    let after_ms = age_wait(subject, policy).max(least_ms);
+    let late_ms = if settles_late(subject.api) {
+        SETTLES_MS
+    } else {
+        0
+    };
+    let after_ms = age_wait(subject, policy).max(least_ms).max(late_ms);
     let go_on = |verify| {
         Next::Again(Again {
             after_ms,
@@ -318,7 +334,16 @@ fn settle(subject: &Subject, policy: Policy, least_ms: i64) -> Next {
     };
     match subject.api.endpoint().repeat {
         Repeat::Read => read_again(subject),
+        Repeat::Dup if reads_back(subject.api) => go_on(true),
         Repeat::Dup => doubt(subject),
+        // One repeat without a look: a click's token serves twice, and nobody can ask what it did.
+        Repeat::Set if subject.api == Api::DelayUpdateCard && subject.resent => doubt(subject),
+        Repeat::Set if subject.api == Api::DelayUpdateCard => Next::Again(Again {
+            after_ms,
+            spend: Spend::Resend,
+            verify: false,
+            unknown,
+        }),
         Repeat::Key => {
             let age_ms = subject.unknown_age_ms.unwrap_or(subject.timeout_ms);
             if ends_inside_window(subject, age_ms.saturating_add(after_ms)) {
@@ -404,7 +429,20 @@ pub(crate) fn can_be_in_doubt(subject: &Subject) -> bool {
 
 /// Operations whose effect a read shows; they are repeated only after it.
 fn reads_back(api: Api) -> bool {
-    matches!(api, Api::Recall | Api::BatchRecall)
+    let looked_for = matches!(api, Api::Recall | Api::BatchRecall | Api::Unreact);
+    looked_for || settles_late(api)
+}
+
+/// A call of these whose answer is lost may be carried out a little later, and would undo a newer state
+/// or show a second time: nothing is looked for or written before that is over.
+pub(crate) fn settles_late(api: Api) -> bool {
+    matches!(api, Api::Edit | Api::UpdateCard | Api::React)
+}
+
+/// In doubt, and only a look can settle it.
+fn looks_first(subject: &Subject) -> bool {
+    let dup = subject.api.endpoint().repeat == Repeat::Dup;
+    dup && reads_back(subject.api) && is_unknown(subject)
 }
 
 /// A message or a batch may be sent twice if its producer says so; a call or an SMS never.

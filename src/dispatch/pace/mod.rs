@@ -177,6 +177,8 @@ struct Facts {
     /// Its row of `receivers`, for addresses whose chat is not known.
     row: usize,
     learned: Learned,
+    /// Of messages, which are many and soon past.
+    made: Learned,
 }
 
 #[derive(Debug)]
@@ -221,12 +223,12 @@ impl Pace {
             apps: (tenants..)
                 .zip(apps)
                 .map(|(row, (TenantIx(tenant), limits))| {
-                    let learned = Learned::new(learned_max);
                     App::new(Facts {
                         tenant,
                         limits,
                         row,
-                        learned,
+                        learned: Learned::new(learned_max),
+                        made: Learned::new(learned_max),
                     })
                 })
                 .collect(),
@@ -372,7 +374,10 @@ impl Pace {
             return;
         }
         let facts = &mut self.apps[app].facts;
-        facts.learned.learn(receiver, chat_id);
+        match is_message(receiver) {
+            true => facts.made.learn(receiver, chat_id),
+            false => facts.learned.learn(receiver, chat_id),
+        }
         self.receivers
             .merge((facts.row, receiver), (facts.tenant, chat_id), now);
     }
@@ -491,7 +496,10 @@ impl Facts {
         let chat = if is_chat(name) {
             Some(name)
         } else {
-            self.learned.chat_of(name)
+            match is_message(name) {
+                true => self.made.chat_of(name),
+                false => self.learned.chat_of(name),
+            }
         };
         match chat {
             Some(chat) => Named {
@@ -581,6 +589,10 @@ impl Latest {
             (Room::At(ms), Earliest::At { .. } | Earliest::Now) => self.0 = Earliest::At { ms, by },
         }
     }
+}
+
+fn is_message(name: &str) -> bool {
+    name.starts_with("om_")
 }
 
 fn is_chat(name: &str) -> bool {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Misfit, Words, misfit};
+use crate::dispatch::follow;
 use crate::job::{Kind, Marked};
 
 /// The call of this attempt.
@@ -65,6 +66,14 @@ pub(super) fn request(marked: &Marked, words: &Words) -> Result<Request, Misfit>
         Kind::FollowUp => op::FollowUp {
             message_id: words.text("message")?,
             follow_ups: &bubbles(words)?,
+        }
+        .request(),
+        Kind::React | Kind::Unreact if verify => op::ListReactions {
+            message_id: words.text("message")?,
+            reaction_type: words.text("emoji").ok(),
+            user_id_type: None,
+            page_size: Some(feishu_im::limits::REACTIONS_PAGE_MAX),
+            page_token: follow::page_token(marked).as_deref(),
         }
         .request(),
         Kind::React => op::React {

@@ -8,8 +8,7 @@ mod acts;
 use std::path::PathBuf;
 
 use feishu_im::answers::{
-    BatchSent, Ephemeral, MergeForwarded, Message, Messages, Progress, Reaction, UploadedFile,
-    UploadedImage,
+    BatchSent, Ephemeral, MergeForwarded, Message, Reaction, UploadedFile, UploadedImage,
 };
 use feishu_im::op::{self, ImageType, UrgentWay};
 use feishu_im::{
@@ -237,6 +236,12 @@ fn followed(marked: &Marked) -> Result<&str, Misfit> {
     followed.ok_or_else(|| Misfit(String::from("it does not say which message it follows")))
 }
 
+/// What the job says under that name, for whoever looks at what it did.
+pub(super) fn word(marked: &Marked, name: &str) -> Option<String> {
+    let words = Words::of(marked).ok()?;
+    words.text(name).ok().map(str::to_owned)
+}
+
 /// Type and content of a message as they are sent.
 ///
 /// # Errors
@@ -353,22 +358,4 @@ pub(super) fn kept(api: Api, reply: &Reply) -> Option<Kept> {
         message_id: Some(id),
         chat,
     })
-}
-
-/// What a look at an earlier attempt shows: did it happen? `None`: the answer does not say.
-pub(super) fn verified(api: Api, reply: &Reply) -> Option<bool> {
-    match api {
-        // A recalled message comes as deleted, as an empty list, or as one of these codes.
-        // Source: feishu/endpoints.md, section 2.13.
-        Api::GetMessage if matches!(reply.code, 230_011 | 230_110) => Some(true),
-        Api::GetMessage if reply.code == 0 => {
-            let found: Messages = reply.data().ok()?;
-            Some(found.items.iter().all(|message| message.deleted))
-        }
-        Api::BatchProgress if reply.code == 0 => reply
-            .data::<Progress>()
-            .ok()
-            .map(|progress| progress.recall.recall),
-        _ => None,
-    }
 }

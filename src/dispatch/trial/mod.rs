@@ -340,6 +340,7 @@ impl Trial {
             msg: "",
             refund: outcome == Outcome::NotSent,
             chat: None,
+            made: None,
             counted: true,
         };
         self.core.answered(seq, &told, self.now);

@@ -143,6 +143,9 @@ fn does(api: Api, verdict: &Verdict, letter: char, pause: Option<PauseScope>) {
         'R' => (Outcome::Refused, spends(Spend::Try)),
         'U' if repeat == Repeat::Dup => (Outcome::Refused, fails(FailClass::Unclear)),
         'U' => (Outcome::Refused, spends(Spend::Unclear)),
+        // A list tells; a click's token serves once more.
+        'A' if api == Api::React => (Outcome::Unknown, spends(Spend::None)),
+        'A' if api == Api::DelayUpdateCard => (Outcome::Unknown, spends(Spend::Resend)),
         'A' if repeat == Repeat::Dup => (Outcome::Unknown, judgement.next == Next::InDoubt),
         'A' if repeat == Repeat::Read => (Outcome::Unknown, spends(Spend::Unsent)),
         'A' => (Outcome::Unknown, spends(Spend::None)),

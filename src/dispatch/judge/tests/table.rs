@@ -141,6 +141,11 @@ fn goes_on_rightly(
     let repeat = subject.api.endpoint().repeat;
     let executed = judgement.outcome == Outcome::Unknown && !subject.verify;
     assert!((0..=3_600_000).contains(&again.after_ms), "{}", said());
+    if subject.api == Api::DelayUpdateCard && executed {
+        let once = again.spend == Spend::Resend && !subject.resent;
+        assert!(once || again.unknown == UnknownMove::Renew, "{}", said());
+        return;
+    }
     assert_eq!(
         again.spend == Spend::Resend,
         again.unknown == UnknownMove::Renew,
@@ -156,7 +161,13 @@ fn goes_on_rightly(
         assert!(!subject.api.name().starts_with("urgent"), "{}", said());
         return;
     }
-    if repeat == Repeat::Dup {
+    if repeat == Repeat::Dup && reads_back(subject.api) {
+        // Nothing is looked for that is not in doubt.
+        let needless = subject.unknown_age_ms.is_none();
+        let looked = !subject.verify || subject.verified == Some(false) || needless;
+        assert!(again.verify || (!executed && looked), "{}", said());
+        assert!(!executed || again.after_ms >= SETTLES_MS, "{}", said());
+    } else if repeat == Repeat::Dup {
         assert!(
             !executed && (subject.unknown_age_ms.is_none() || subject.resent),
             "{}",

@@ -2,9 +2,12 @@
 
 mod support;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use feishu_sandbox::{DEFAULT_CHAT, DEFAULT_USER};
 use serde_json::{Value, json};
 use support::House;
+use support::form::png;
 use support::jobs::{
     HOUR, MINUTE, PIXEL, SECOND, SEND, UPLOAD, acted, child, doubtful, id, message, ms, post,
     until_state,
@@ -292,7 +295,7 @@ async fn an_image_comes_from_an_upload_job_or_from_bytes_of_its_own() {
     let upload = post(&house, upload).await;
     let named = json!({"kind": "send", "args": {"to": DEFAULT_CHAT, "image": upload}});
     let own = json!({"kind": "send", "args": {"to": DEFAULT_CHAT,
-        "image": {"data": PIXEL, "file_name": "dot.png"}}, "then": [{"kind": "pin"}]});
+        "image": {"data": STANDARD.encode(png(2, 2)), "file_name": "dot.png"}}, "then": [{"kind": "pin"}]});
     let (named, own) = (post(&house, named).await, post(&house, own).await);
     for id in [&upload, &named, &own] {
         let job = house.settled(id).await;

@@ -53,6 +53,13 @@ pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
     if !marked.head.verify && !judge::may_write(&subject) {
         return not_written(marked, &subject, &before);
     }
+    if let Some(receipt) = known_key(means, marked).await {
+        let end = End::Done {
+            receipt: Some(receipt),
+            message_id: None,
+        };
+        return not_looked(marked, &before, end, None);
+    }
     let request = match perform::request(marked, |sha256| means.store.upload_path(sha256)) {
         Ok(request) => request,
         Err(misfit) => return misfits(marked, &before, misfit.to_string()),
@@ -67,6 +74,17 @@ pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
         means.timeout_ms,
         means.clock.steady_ms(),
     )
+}
+
+/// The receipt of an upload whose bytes Feishu has already.
+async fn known_key(means: &Means, marked: &Marked) -> Option<String> {
+    let kind = marked.head.kind;
+    if !kind.brings_bytes() {
+        return None;
+    }
+    let known = means.store.known_key(marked.head.app, kind, &marked.args);
+    // Where nobody can say, it goes again: a second key harms nobody.
+    known.await.ok().flatten()
 }
 
 /// One page of the chat's history, for a job that is in doubt.
@@ -110,7 +128,7 @@ async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ende
     ended
 }
 
-/// A look for which nothing was asked.
+/// What ended without a call: a look for which nothing was asked, an upload whose key is known.
 fn not_looked(marked: &Marked, now: &Now, end: End, known: Option<String>) -> Ended {
     let judgement = Judgement {
         outcome: Outcome::NotSent,

@@ -19,6 +19,9 @@ pub(crate) fn click_lane(token: &str) -> String {
     format!("click-{}", name.collect::<String>())
 }
 
+/// Among what other jobs made for one: that its uploads were made anew, so its content is another.
+pub(crate) const RENEWED: &str = "renewed";
+
 /// Every job that `value`, the field of that `name` (or ""), names, with its place below it as a JSON
 /// pointer, in order.
 ///

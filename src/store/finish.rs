@@ -17,7 +17,7 @@ use crate::job::{
 use crate::store::after;
 use crate::store::dependents::{self, Made};
 use crate::store::writer::Tx;
-use crate::store::{act, day, doubt, fold, month, reads};
+use crate::store::{act, day, doubt, fold, keys, month, reads};
 
 /// Attempts that stay on a job: the first ones, then the newest.
 const ATTEMPTS_KEPT: i64 = 40;
@@ -116,7 +116,7 @@ impl Finish {
     }
 
     /// Is it still unknown whether one of the attempts so far did it?
-    fn leaves_doubt(&self) -> bool {
+    pub(super) fn leaves_doubt(&self) -> bool {
         match self.unknown {
             UnknownMove::Keep => self.head.unknown.is_some(),
             UnknownMove::Begin(_) => true,
@@ -130,6 +130,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
         return Ok(());
     }
     let mut rows = Vec::with_capacity(results.len());
+    let mut renewed = Vec::new();
     let mut ledger = month::Counts::default();
     for result in results {
         let head = &result.head;
@@ -141,6 +142,10 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
         let whole = match result.part {
             None if head.kind.asks_reads() && !reads::keep(tx, result).await? => {
                 Whole::ended(State::Done, None)
+            }
+            None if keys::renew(tx, result).await? => {
+                renewed.push(head.seq);
+                Whole::again(tx.now.wall_ms)
             }
             None => Whole::of(&result.end),
             Some(n) => match finish_part(tx, result, n).await? {
@@ -158,6 +163,9 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
     }
     for row in &updated {
         follow(tx, row).await?;
+    }
+    for seq in renewed {
+        keys::wait(tx, seq).await?;
     }
     let recorded: HashSet<(i64, i64)> = updated
         .iter()
@@ -346,6 +354,9 @@ async fn follow(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::Error> {
     dependents::touch(tx, row);
     if own {
         touch_parent(tx, row.get("parent")).await?;
+    }
+    if state == State::Done {
+        keys::remember(tx, row).await?;
     }
     settled(tx, row, state).await?;
     if !own {

@@ -23,6 +23,7 @@ mod fresh;
 mod heads;
 mod health;
 mod insert;
+mod keys;
 mod mark;
 mod measure;
 mod month;

@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, Kind, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, day, dependents, fold, mark, month, pause};
+use crate::store::{Pause, day, dependents, fold, keys, mark, month, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -26,6 +26,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .execute(&mut *tx.conn)
         .await?;
     drop_left_uploads(tx).await?;
+    keys::drop_old(tx).await?;
     day::drop_old(tx).await?;
     month::drop_old(tx).await?;
     let folding = fold::go_on(tx).await?;

@@ -5,7 +5,7 @@ use feishu_im::{CardObject, Content, IdType, Request};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Misfit, Words, misfit};
+use super::{Misfit, Words, misfit, uuid};
 use crate::dispatch::follow;
 use crate::job::{Kind, Marked};
 
@@ -14,7 +14,7 @@ use crate::job::{Kind, Marked};
 /// # Errors
 /// As `perform::request`.
 pub(super) fn request(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
-    let uuid = marked.id.uuid(marked.rung);
+    let uuid = uuid(marked, words);
     let verify = marked.head.verify;
     Ok(match marked.head.kind {
         Kind::Reply => {

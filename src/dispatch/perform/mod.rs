@@ -257,10 +257,19 @@ pub(super) fn sent_content(
     Ok((content.msg_type, content.content))
 }
 
+/// Each content has one of its own: a rung of the ladder, and a message whose uploads were made anew.
+fn uuid(marked: &Marked, words: &Words) -> String {
+    let uuid = marked.id.uuid(marked.rung);
+    match words.resolved.contains_key(values::RENEWED) {
+        true => format!("{uuid}.k"),
+        false => uuid,
+    }
+}
+
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
     let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
     let content = content.lowered(marked.rung);
-    let uuid = marked.id.uuid(marked.rung);
+    let uuid = uuid(marked, words);
     let send = op::SendMessage {
         receive_id_type: words.id_type("to_type")?,
         receive_id: words.text("to")?,

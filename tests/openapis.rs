@@ -404,6 +404,11 @@ async fn a_uuid_gets_the_first_answer_whatever_is_sent_with_it() {
     assert_eq!(said.is_feishus().id(), done["receipt"]["message_id"]);
     let again = with("late", "u-1").await;
     assert_eq!(again.text, said.text);
+    house
+        .until("/v1/jobs?state=queued,sending", |told| {
+            told["jobs"] == json!([])
+        })
+        .await;
     assert_eq!(house.effects("message").await.len(), 3);
     house.advance(59 * MINUTE).await;
     assert_eq!(with("later", "u-1").await.id(), said.id());

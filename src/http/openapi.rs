@@ -118,6 +118,13 @@ fn refusals(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
         .collect()
 }
 
+/// What the whole is; the compatible endpoint is Feishu's own to describe.
+const DESCRIPTION: &str = concat!(
+    env!("CARGO_PKG_DESCRIPTION"),
+    ". Below /open-apis/ it takes Feishu's own calls, as Feishu documents them, with tokens of its own: \
+     the client's token is the app_secret."
+);
+
 /// What the document says beside the doors: of the whole, the refusals, the token.
 pub(super) fn frame() -> OpenApi {
     let mut components = ComponentsBuilder::new()
@@ -138,7 +145,7 @@ pub(super) fn frame() -> OpenApi {
     let info = InfoBuilder::new()
         .title(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+        .description(Some(DESCRIPTION))
         .license(Some(license));
     // A unix socket, and a relay without [[clients]], need no token.
     let token = [

@@ -112,7 +112,7 @@ pub(super) fn request(
 ) -> Result<Request, Misfit> {
     let words = Words::of(marked)?;
     if !marked.head.verify
-        && let Some(request) = as_written(marked, &words)
+        && let Some(request) = as_written(marked, &words, &upload)
     {
         return Ok(request);
     }
@@ -209,7 +209,7 @@ pub(super) fn request(
 }
 
 /// The request of a call that came in Feishu's own form.
-fn as_written(marked: &Marked, words: &Words) -> Option<Request> {
+fn as_written(marked: &Marked, words: &Words, upload: impl Fn(&str) -> PathBuf) -> Option<Request> {
     let api = marked.head.kind.api();
     let uuid = marked.id.hex();
     let mut sent = openapi::sent(api, &marked.args, &words.resolved, &uuid)?;
@@ -218,13 +218,25 @@ fn as_written(marked: &Marked, words: &Words) -> Option<Request> {
     if let (Some(batch), [id]) = (batch, &mut sent.params[..]) {
         batch.clone_into(id);
     }
-    let query = sent.query.iter();
+    fn texts(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
+    }
+    if let Ok(sha256) = words.text("sha256") {
+        let upload = op::RawUpload {
+            api,
+            words: &texts(&sent.words),
+            file_name: words.text("file_name").unwrap_or("file"),
+            file: &FileSource::Path(upload(sha256)),
+        };
+        return upload.request();
+    }
     let raw = op::Raw {
         api,
         params: &sent.params.iter().map(String::as_str).collect::<Vec<_>>(),
-        query: &query
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect::<Vec<_>>(),
+        query: &texts(&sent.query),
         body: sent.body.as_deref(),
     };
     Some(raw.request())

@@ -17,13 +17,14 @@ use crate::http::Relay;
 use crate::http::auth::Caller;
 use crate::http::body::{self, Whole};
 use crate::http::json;
+use crate::http::multipart::{self, Bounds};
 use crate::http::openapis::promise;
 use crate::http::openapis::settled::{Place, is_refused, promised};
 use crate::http::openapis::tokens::Bearer;
 use crate::http::openapis::{BAD_FIELD, BAD_REQUEST, Refusal, undressed};
 use crate::http::problem::Problem;
 use crate::http::query::{Wait, duration};
-use crate::job::openapi::{self, Call, Terms, Written};
+use crate::job::openapi::{self, Brought, Call, Terms, Written};
 use crate::job::{JobId, Kind, Makes};
 use crate::store::{AcceptError, Said, StoreError};
 
@@ -33,6 +34,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Of a call that does not say, milliseconds.
 const EXPIRES_MS: i64 = 3_600_000;
+
+/// A form without its file. Source: errors.md, section 3.
+const BAD_FILE_PARAM: i64 = 234_001;
 
 /// The longest key of a header.
 const KEY_BYTES_MAX: usize = 255;
@@ -68,6 +72,9 @@ pub(super) async fn write(
         Err(refusal) => return refusal.into_response(),
     };
     let state = &relay.state;
+    if let Some(field) = call.file() {
+        return bring(relay, bearer, asked, (head, body), (kind, &call, field)).await;
+    }
     let room = (&relay.room, &relay.stop);
     let body = body::read(&head.headers, body, state.max_body, room.0, room.1).await;
     let object = match body {
@@ -89,7 +96,48 @@ pub(super) async fn write(
             .as_ref()
             .map(|object| (object.text.as_str(), &object.value)),
     };
-    store(relay, bearer, asked, kind, &written).await
+    store(relay, bearer, asked, kind, (&written, None)).await
+}
+
+/// Takes a form whose file goes straight to disk.
+async fn bring(
+    relay: &Relay,
+    bearer: &Bearer,
+    asked: Asked,
+    (head, body): (&Parts, Body),
+    (kind, call, field): (Kind, &Call, &'static str),
+) -> Response {
+    let refuse =
+        |msg: &str| Refusal::new(StatusCode::BAD_REQUEST, BAD_FILE_PARAM, msg).into_response();
+    if !multipart::is_form(&head.headers) {
+        return refuse("the body is no form");
+    }
+    let state = &relay.state;
+    let bounds = Bounds {
+        body_bytes: state.max_body,
+        file_bytes: state.max_body,
+        files: &[field],
+    };
+    let form = multipart::read(&state.store, &head.headers, body, bounds, &relay.stop).await;
+    let form = match form {
+        Ok(form) => form,
+        Err(problem) => return undressed(&problem),
+    };
+    let Some(file) = form.files.iter().find(|file| file.name == field) else {
+        return refuse(&format!("the form has no file {field:?}"));
+    };
+    let written = Written {
+        call,
+        query: Vec::new(),
+        body: None,
+    };
+    let brought = Brought {
+        words: &form.words,
+        file_name: file.file_name.as_deref(),
+        file: file.arrived(),
+    };
+    // The form holds its files until the job is stored.
+    store(relay, bearer, asked, kind, (&written, Some(&brought))).await
 }
 
 async fn store(
@@ -97,7 +145,7 @@ async fn store(
     bearer: &Bearer,
     asked: Asked,
     kind: Kind,
-    written: &Written<'_>,
+    (written, brought): (&Written<'_>, Option<&Brought<'_>>),
 ) -> Response {
     let state = &relay.state;
     let now_ms = state.clock.wall_ms();
@@ -120,7 +168,7 @@ async fn store(
         return relay.refused(broken).await;
     }
     let made_by: Vec<JobId> = promises.iter().map(|said| said.id).collect();
-    let Some(job) = written.job(&made_by, terms) else {
+    let Some(job) = written.job(&made_by, brought, terms) else {
         return undressed(&Problem::bare(StatusCode::NOT_FOUND));
     };
     let place = Place {

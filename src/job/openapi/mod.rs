@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 
 use crate::job::submit::{NewPart, Reference};
 use crate::job::{
-    JobId, Kind, LaneRule, Makes, Needs, NewJob, OnDoubt, OnRefused, Priority, Role, values,
+    Arrived, JobId, Kind, LaneRule, Makes, Needs, NewJob, OnDoubt, OnRefused, Priority, Role,
+    Upload, values,
 };
 
 pub(crate) use text::{put, with_uuid};
@@ -76,6 +77,26 @@ struct Kept<'a> {
     query: Vec<(String, String)>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     body: Option<&'a RawValue>,
+    /// Of a form that brought a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<(String, String)>,
+}
+
+/// The same of a form, with its file under the names that a sweep knows.
+#[derive(Serialize)]
+struct FileArgs<'a> {
+    openapi: Kept<'a>,
+    sha256: String,
+    bytes: u64,
+    file_name: &'a str,
+}
+
+/// A form that brings a file, as it was written.
+#[derive(Debug)]
+pub(crate) struct Brought<'a> {
+    pub(crate) words: &'a [(String, String)],
+    pub(crate) file_name: Option<&'a str>,
+    pub(crate) file: Arrived,
 }
 
 impl Call {
@@ -97,6 +118,15 @@ impl Call {
     /// What a job of this call is; `None`: it only reads.
     pub(crate) fn kind(&self) -> Option<Kind> {
         Kind::of_call(self.api.name()).filter(|kind| kind.is_public())
+    }
+
+    /// The name of the file in the form that this call is; `None`: it is none.
+    pub(crate) fn file(&self) -> Option<&'static str> {
+        match self.api {
+            Api::UploadImage => Some("image"),
+            Api::UploadFile => Some("file"),
+            _ => None,
+        }
     }
 }
 
@@ -135,7 +165,12 @@ impl Written<'_> {
     /// The job. `promised`: of the jobs that it names those whose ids it takes.
     ///
     /// `None`: the call only reads.
-    pub(crate) fn job(&self, promised: &[JobId], terms: Terms) -> Option<NewJob> {
+    pub(crate) fn job(
+        &self,
+        promised: &[JobId],
+        brought: Option<&Brought<'_>>,
+        terms: Terms,
+    ) -> Option<NewJob> {
         let kind = self.call.kind()?;
         let target = self.target(kind);
         let is_promised = |id: &str| id.parse().is_ok_and(|job| promised.contains(&job));
@@ -175,7 +210,7 @@ impl Written<'_> {
             },
             to,
             labels: terms.labels,
-            args: self.args(),
+            args: self.args(brought),
             on_doubt: OnDoubt::Hold,
             on_refused: OnRefused::Fail,
             degraded: None,
@@ -183,26 +218,38 @@ impl Written<'_> {
             parts: parts.into_iter().collect(),
             people,
             track: None,
-            upload: None,
+            upload: brought.map(|brought| Upload {
+                sha256: brought.file.sha256,
+                len: brought.file.bytes,
+                bytes: None,
+            }),
             first: Vec::new(),
             then: Vec::new(),
         })
     }
 
-    fn args(&self) -> String {
+    fn args(&self, brought: Option<&Brought<'_>>) -> String {
         let path = self.call.params.iter();
         let raw = |(body, _): &(&str, &Value)| RawValue::from_string((*body).to_owned()).ok();
         let body = self.body.as_ref().and_then(raw);
-        let args = Args {
-            openapi: Kept {
-                path: path
-                    .map(|(name, id)| ((*name).to_owned(), id.clone()))
-                    .collect(),
-                query: self.query.clone(),
-                body: body.as_deref(),
-            },
+        let openapi = Kept {
+            path: path
+                .map(|(name, id)| ((*name).to_owned(), id.clone()))
+                .collect(),
+            query: self.query.clone(),
+            body: body.as_deref(),
+            words: brought.map_or_else(Vec::new, |brought| brought.words.to_vec()),
         };
-        serde_json::to_string(&args).unwrap_or_default()
+        let args = match brought {
+            None => serde_json::to_string(&Args { openapi }),
+            Some(brought) => serde_json::to_string(&FileArgs {
+                openapi,
+                sha256: hex(&brought.file.sha256),
+                bytes: brought.file.bytes,
+                file_name: brought.file_name.unwrap_or("file"),
+            }),
+        };
+        args.unwrap_or_default()
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -268,6 +315,10 @@ impl Written<'_> {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Does Feishu take it as one? Else it leaves as it is, for Feishu to refuse.
 fn is_uuid(text: &str) -> bool {
     text.chars().count() <= UUID_CHARS_MAX
@@ -308,6 +359,8 @@ pub(crate) struct Sent {
     pub(crate) params: Vec<String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: Option<String>,
+    /// Of a form that brought a file.
+    pub(crate) words: Vec<(String, String)>,
 }
 
 /// The call of such args, with the ids that other jobs made, under the relay's own `uuid`.
@@ -339,6 +392,7 @@ pub(crate) fn sent(api: Api, args: &str, made: &Map<String, Value>, uuid: &str) 
         params: params.collect(),
         query,
         body,
+        words: kept.words,
     })
 }
 
@@ -351,7 +405,8 @@ pub(crate) fn native(args: &str, made: &Map<String, Value>) -> Option<Map<String
     let body: Map<String, Value> = body
         .and_then(|body| serde_json::from_str(&body).ok())
         .unwrap_or_default();
-    let mut native = Map::new();
+    let mut native: Map<String, Value> = serde_json::from_str(args).unwrap_or_default();
+    native.remove("openapi");
     const PARAMS: [(&str, &str); 4] = [
         ("message_id", "message"),
         ("batch_message_id", "batch"),

@@ -19,7 +19,7 @@ pub use messages::{
     Bubble, Edit, FollowUp, Forward, ForwardThread, LANGUAGES, LocalBubble, MergeForward, Reply,
     Target,
 };
-pub use raw::Raw;
+pub use raw::{Raw, RawUpload, form_of};
 pub use reactions::{BatchQueryReactions, ListReactions, React, ReactionQuery, Unreact};
 
 use serde::Serialize;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::nameless_debug;
 use crate::endpoints::Api;
-use crate::request::{Body, Request};
+use crate::request::{Body, FileSource, Request};
 
 /// Performs an operation as it was written. Answer: the operation's own.
 #[derive(Clone, Copy)]
@@ -20,7 +20,49 @@ pub struct Raw<'a> {
     /// JSON text; it leaves byte for byte.
     pub body: Option<&'a str>,
 }
-nameless_debug!(Raw);
+
+/// Brings a file as it was written. Answer: the operation's own.
+#[derive(Clone, Copy)]
+pub struct RawUpload<'a> {
+    /// Which one.
+    pub api: Api,
+    /// The form's words, in order; those of other names than the operation has are left out.
+    pub words: &'a [(&'a str, &'a str)],
+    /// The name it travels under.
+    pub file_name: &'a str,
+    /// Its bytes.
+    pub file: &'a FileSource,
+}
+nameless_debug!(Raw, RawUpload);
+
+/// The name of an upload's file, and of the words beside it; `None`: the operation brings none.
+/// Source: endpoints.md, section 3.
+pub fn form_of(api: Api) -> Option<(&'static str, &'static [&'static str])> {
+    match api {
+        Api::UploadImage => Some(("image", &["image_type"])),
+        Api::UploadFile => Some(("file", &["file_type", "file_name", "duration"])),
+        _ => None,
+    }
+}
+
+impl RawUpload<'_> {
+    /// The request; `None`: the operation brings no file.
+    pub fn request(&self) -> Option<Request> {
+        let (file_field, names) = form_of(self.api)?;
+        let known = |(name, value): &(&str, &str)| {
+            let name = names.iter().find(|one| *one == name)?;
+            Some((*name, (*value).to_owned()))
+        };
+        let mut request = Request::new(self.api, &[]);
+        request.body = Body::Multipart {
+            fields: self.words.iter().filter_map(known).collect(),
+            file_field,
+            file_name: self.file_name.to_owned(),
+            file: self.file.clone(),
+        };
+        Some(request)
+    }
+}
 
 impl Raw<'_> {
     /// The request.

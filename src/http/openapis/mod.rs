@@ -61,12 +61,18 @@ struct Refusal {
     http: StatusCode,
     code: i64,
     msg: String,
+    /// How a promise stands that has nothing to say yet.
+    state: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(http: StatusCode, code: i64, msg: impl Into<String>) -> Refusal {
-        let msg = msg.into();
-        Refusal { http, code, msg }
+        Refusal {
+            http,
+            code,
+            msg: msg.into(),
+            state: None,
+        }
     }
 
     /// The client may not do this.
@@ -77,7 +83,12 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        said(self.http, &json!({"code": self.code, "msg": self.msg}))
+        let mut response = said(self.http, &json!({"code": self.code, "msg": self.msg}));
+        if let Some(state) = self.state {
+            let headers = response.headers_mut();
+            headers.insert(settled::STATE, HeaderValue::from_static(state));
+        }
+        response
     }
 }
 

@@ -177,11 +177,14 @@ pub(super) fn refusal_of(job: &Job) -> Refusal {
                 .find_map(|attempt| StatusCode::from_u16(attempt.http?).ok());
             Refusal::new(http.unwrap_or(bad), code, error.msg.clone())
         }
-        state => Refusal::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            UNSETTLED,
-            format!("the job {} is {}", job.id, state.name()),
-        ),
+        state => {
+            let msg = format!("the job {} is {}", job.id, state.name());
+            let is_doubtful = state == State::InDoubt;
+            Refusal {
+                state: Some(if is_doubtful { "in_doubt" } else { "queued" }),
+                ..Refusal::new(StatusCode::GATEWAY_TIMEOUT, UNSETTLED, msg)
+            }
+        }
     }
 }
 

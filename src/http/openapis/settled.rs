@@ -17,7 +17,7 @@ use crate::job::{AppId, JobId, Kind, Priority, Reach, State, openapi};
 use crate::store::{Said, Spares, StoreError};
 
 /// Says that an answer is a promise, and what became of the job so far.
-const STATE: HeaderName = HeaderName::from_static("x-relay-state");
+pub(super) const STATE: HeaderName = HeaderName::from_static("x-relay-state");
 
 /// Feishu's name of its trace.
 const LOG_ID: HeaderName = HeaderName::from_static("x-tt-logid");

@@ -9,7 +9,10 @@
     reason = "a test that cannot go on should stop here"
 )]
 
+mod faults;
+mod ledger;
 mod packages;
+mod relayed;
 mod run;
 mod same;
 mod straight;

@@ -13,6 +13,7 @@ pub(crate) struct Sdk {
     program: PathBuf,
     script: PathBuf,
     folder: PathBuf,
+    pub(crate) language: &'static str,
 }
 
 impl Sdk {
@@ -39,6 +40,7 @@ pub(crate) fn python() -> Option<Sdk> {
         program,
         script: here("scenario.py"),
         folder,
+        language: "Python",
     })
 }
 
@@ -54,6 +56,7 @@ pub(crate) fn node() -> Option<Sdk> {
         program: "node".into(),
         script: here("scenario.mjs"),
         folder,
+        language: "Node",
     })
 }
 

@@ -62,7 +62,7 @@ impl Run {
         run
     }
 
-    /// The next word. All but answers and the end want a reply.
+    /// The next word; who stops waiting for it loses nothing. All but answers and the end want a reply.
     pub(crate) async fn next(&mut self) -> Word {
         let mut line = self.line().await;
         let (word, value) = line.as_object_mut().unwrap().iter_mut().next().unwrap();
@@ -76,6 +76,12 @@ impl Run {
             "tokens" => Word::End(value.as_u64().unwrap()),
             other => panic!("the scenario says {other}"),
         }
+    }
+
+    /// Waits for the end of the process after its last word.
+    pub(crate) async fn end(mut self) {
+        let end = self.child.wait().await.unwrap();
+        assert!(end.success(), "{end}");
     }
 
     async fn line(&mut self) -> Value {

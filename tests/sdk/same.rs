@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What stands before the random part of an id.
 const PREFIXES: [&str; 10] = [
@@ -12,16 +12,18 @@ const PREFIXES: [&str; 10] = [
 /// The random part has at least so many characters; shorter words are words.
 const RANDOM_CHARS_MIN: usize = 16;
 /// Fields whose whole value is an id without a prefix.
-const IDS: [&str; 2] = ["reaction_id", "page_token"];
-/// Fields that tell a time, and Feishu's own note of each call.
-const TIMES: [&str; 6] = [
+const IDS: [&str; 3] = ["reaction_id", "page_token", "key"];
+/// Fields that tell a time.
+const TIMES: [&str; 5] = [
     "create_time",
     "update_time",
     "action_time",
     "timestamp",
     "expire",
-    "log_id",
 ];
+
+/// Feishu's own notes of each call.
+const TRACES: [&str; 2] = ["log_id", "troubleshooter"];
 
 /// The names given so far.
 #[derive(Debug, Default)]
@@ -35,19 +37,28 @@ impl Names {
         self.given.entry(id.to_owned()).or_insert(next).clone()
     }
 
-    /// The same with ids named and times left out.
-    pub(crate) fn put(&mut self, value: &Value) -> Value {
+    /// Each of them with ids named and times left out.
+    pub(crate) fn all(&mut self, values: &[Value]) -> Vec<Value> {
+        values.iter().map(|value| self.put(value)).collect()
+    }
+
+    fn put(&mut self, value: &Value) -> Value {
         match value {
             Value::Array(list) => list.iter().map(|each| self.put(each)).collect(),
             Value::Object(fields) => {
                 let mut put = serde_json::Map::new();
                 for (name, value) in fields {
+                    if TRACES.contains(&name.as_str()) {
+                        continue;
+                    }
                     let value = match value {
                         _ if TIMES.contains(&name.as_str()) => Value::from("-"),
                         Value::String(id) if IDS.contains(&name.as_str()) => self.of(id).into(),
                         _ => self.put(value),
                     };
-                    put.insert(name.clone(), value);
+                    if name != "error" || value != json!({}) {
+                        put.insert(name.clone(), value);
+                    }
                 }
                 Value::Object(put)
             }
@@ -82,16 +93,15 @@ impl Names {
     }
 }
 
-/// The answers of one run with their ids named.
-pub(crate) fn named(answers: &[Value]) -> Vec<Value> {
-    let mut names = Names::default();
-    answers.iter().map(|answer| names.put(answer)).collect()
-}
-
 /// Step by step the same, or it is said where not.
 pub(crate) fn agreed(one: &[Value], other: &[Value]) {
-    for (one, other) in one.iter().zip(other) {
-        assert_eq!(one, other, "left and right differ at {}", one["step"]);
-    }
     assert_eq!(one.len(), other.len());
+    let differ = |(one, other): &(&Value, &Value)| one != other;
+    let apart: Vec<String> = one
+        .iter()
+        .zip(other)
+        .filter(differ)
+        .map(|(one, other)| format!("{one}\nbecame\n{other}\n"))
+        .collect();
+    assert!(apart.is_empty(), "{}", apart.join("\n"));
 }

@@ -100,7 +100,8 @@ async function told(step, { status, headers, data }) {
 async function perform(client, answers, spec, patient, seen) {
   for (let attempt = 1; ; attempt += 1) {
     const parts = filled(answers, { path: spec.path, query: spec.query, body: spec.body, form: spec.form }, onDisk);
-    const headers = patient ? { 'Idempotency-Key': `sdk ${spec.step}`, 'X-Relay-Wait': '120s' } : {};
+    const key = spec.body?.uuid ?? spec.query?.uuid ?? `sdk ${spec.step}`;
+    const headers = patient ? { 'Idempotency-Key': key, 'X-Relay-Wait': '120s' } : {};
     seen.answer = undefined;
     let answer;
     try {

@@ -62,6 +62,8 @@ def found(answers, reference):
         else:
             # A typed answer of the SDK.
             value = getattr(value, part)
+    if value is None:
+        raise KeyError(reference)
     return json.loads(value)[inner] if inner else value
 
 
@@ -112,6 +114,24 @@ def raw(client, name, parts):
     return lambda option: client.request(request, option)
 
 
+def lost(data, typed, path=""):
+    """Places of what came that the SDK's types have no room for."""
+    if isinstance(data, list):
+        pairs = zip(data, typed or [])
+        return [place for n, (one, other) in enumerate(pairs) for place in lost(one, other, f"{path}/{n}")]
+    if not isinstance(data, dict):
+        return []
+    if not hasattr(typed, "__dict__"):
+        return [path]
+    places = []
+    for name, value in data.items():
+        if hasattr(typed, name):
+            places += lost(value, getattr(typed, name), f"{path}/{name}")
+        else:
+            places.append(f"{path}/{name}")
+    return places
+
+
 def told(step, response):
     """What a step was answered, as it came."""
     kind = response.raw.headers.get("Content-Type", "")
@@ -123,7 +143,9 @@ def told(step, response):
         name = getattr(response, "file_name", None)
         body = {"bytes": len(content), "sha256": digest, "type": kind, "name": name}
     state = response.raw.headers.get("X-Relay-State")
-    return {"step": step, "http": response.raw.status_code, "state": state, "body": body}
+    answer = {"step": step, "http": response.raw.status_code, "state": state, "body": body}
+    places = lost(body.get("data"), getattr(response, "data", None)) if response.success() else []
+    return dict(answer, lost=places) if places and "data" in vars(response) else answer
 
 
 def perform(client, answers, spec, patient):
@@ -135,7 +157,8 @@ def perform(client, answers, spec, patient):
         call = build(client, name, parts)
         headers = {}
         if patient:
-            headers = {"Idempotency-Key": "sdk " + spec["step"], "X-Relay-Wait": "120s"}
+            own = spec.get("body", {}).get("uuid") or spec.get("query", {}).get("uuid")
+            headers = {"Idempotency-Key": own or "sdk " + spec["step"], "X-Relay-Wait": "120s"}
         option = lark.RequestOption.builder().headers(headers).build()
         try:
             response = call(option)

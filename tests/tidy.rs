@@ -62,6 +62,7 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im::Content",
             "feishu_im::ContentUse",
             "feishu_im::Flaw",
+            "feishu_im::HookContent",
             "feishu_im::IdType",
             "feishu_im::Repeat",
             "feishu_im::UuidPlace",

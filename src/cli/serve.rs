@@ -68,6 +68,7 @@ impl From<DaemonError> for Trouble {
         let exit = match &error {
             // Settings, and a database of a newer relay: the same again ends the same.
             DaemonError::App { .. }
+            | DaemonError::Bot { .. }
             | DaemonError::TestClock(_)
             | DaemonError::Store(StoreError::Unusable(_)) => Exit::Wrong,
             DaemonError::Store(StoreError::Unavailable(_)) | DaemonError::Listen(_) => Exit::Failed,

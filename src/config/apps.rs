@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::read::{Section, duration_within, number_within, parsed};
+use super::read::{Given, Section, duration_within, number_within, parsed};
 use super::sections::{Context, NUMBER_MAX, Once, SECOND, value_or};
 use super::{App, Bot, Budget, Limits, secret, values};
 
@@ -146,25 +146,69 @@ fn count(section: &mut Section<'_, '_>, key: &'static str, most: u32) -> Option<
     u32::try_from(given.value).ok()
 }
 
+/// Names and URLs of bots that were used before.
+#[derive(Default)]
+struct UsedBots {
+    names: Once<String>,
+    urls: Once<String>,
+}
+
 /// Reads every `[[bots]]`; there may be none.
 pub(super) fn bots(context: &Context<'_, '_>, root: &mut Section<'_, '_>) -> Vec<Bot> {
-    let mut names = Once::default();
-    let one = |section| bot(context, section, &mut names);
+    let mut used = UsedBots::default();
+    let one = |section| bot(context, section, &mut used);
     root.tables("bots").into_iter().map(one).collect()
 }
 
-fn bot(context: &Context<'_, '_>, mut section: Section<'_, '_>, names: &mut Once<String>) -> Bot {
+fn bot(context: &Context<'_, '_>, mut section: Section<'_, '_>, used: &mut UsedBots) -> Bot {
     let name = section.need("name", parsed(values::name));
     if let Some(name) = &name {
-        names.check(name, context.report, "names two bots");
+        used.names.check(name, context.report, "names two bots");
     }
-    let url = section.need("url", parsed(values::hook_url));
+    let url = hook_url(context, &mut section, used);
     let keys = ["secret", "secret_file", "secret_env"];
     let secret = secret::one(context, &mut section, keys);
+    let timeout = section.get("timeout", duration_within(SECOND, TIMEOUT_MAX));
+    let proxy = section.get("proxy", parsed(values::proxy));
     section.finish();
     Bot {
         name: value_or(name, String::new()),
-        url: SecretString::from(value_or(url, String::new())),
+        url: SecretString::from(url.unwrap_or_default()),
         secret,
+        timeout: value_or(timeout, TIMEOUT),
+        proxy: proxy.map(|given| given.value),
+    }
+}
+
+/// A bot's URL, which is a secret: no fault repeats it.
+fn hook_url(
+    context: &Context<'_, '_>,
+    section: &mut Section<'_, '_>,
+    used: &mut UsedBots,
+) -> Option<String> {
+    const KEYS: secret::Keys = ["url", "url_file", "url_env"];
+    let Some(key) = KEYS.into_iter().find(|key| section.has(key)) else {
+        let message = "is missing; give it, url_file or url_env";
+        context.report.fault(&section.at("url"), message);
+        return None;
+    };
+    let at = section.at_value(key);
+    let secret = secret::one(context, section, KEYS)?;
+    match values::hook_url(secret.expose_secret()) {
+        Err(message) => {
+            context.report.fault(&at, message);
+            None
+        }
+        Ok(url) => {
+            if values::is_plain_and_remote(&url) {
+                let message =
+                    "sends itself, with which anybody may post, over the network unencrypted";
+                context.report.warn(&at, message);
+            }
+            let given = Given { value: url, at };
+            used.urls
+                .check(&given, context.report, "is the URL of two bots");
+            Some(given.value)
+        }
     }
 }

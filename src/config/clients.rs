@@ -12,7 +12,7 @@ use super::{App, Client, Scope, secret, values};
 const SCOPES: [Scope; 3] = [Scope::Enqueue, Scope::Read, Scope::Operate];
 
 /// The kinds a client may be held to: those of `job`, whom a leaf cannot ask. A test compares them.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 25] = [
     "send",
     "batch_send",
     "urgent_app",
@@ -37,6 +37,7 @@ pub const KINDS: [&str; 24] = [
     "send_ephemeral",
     "delete_ephemeral",
     "update_url_previews",
+    "webhook",
 ];
 
 /// Names and tokens that were used before.

@@ -189,7 +189,7 @@ pub struct Budget {
 }
 
 /// `[[bots]]`: a custom bot of one group.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Bot {
     /// Unique; what a `webhook` job calls it.
     pub name: String,
@@ -197,6 +197,22 @@ pub struct Bot {
     pub url: SecretString,
     /// Signs what is sent, if the bot asks for it.
     pub secret: Option<SecretString>,
+    /// To the head of an answer.
+    pub timeout: Duration,
+    /// None: no proxy, whatever the environment says. May hold a password.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Debug for Bot {
+    /// Leaves out the URL, the secret and the proxy, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bot")
+            .field("name", &self.name)
+            .field("signs", &self.secret.is_some())
+            .field("timeout", &self.timeout)
+            .field("proxied", &self.proxy.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[[clients]]`

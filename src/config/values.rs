@@ -155,9 +155,15 @@ fn is_loopback_host(host: &str) -> bool {
 
 /// Checks the address of a custom bot; it is a secret, so it never appears in the error.
 pub(super) fn hook_url(text: &str) -> Result<String, String> {
-    http_url(text, &["http", "https"])
-        .map(|_| text.to_owned())
-        .map_err(|_| "is not an http or https URL".to_owned())
+    let url = http_url(text, &["http", "https"]);
+    let url = url.map_err(|_| "is not an http or https URL".to_owned())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not carry a user or a password".to_owned());
+    }
+    if url.path() == "/" {
+        return Err("is a host without a path; give the bot's whole URL".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Checks a proxy; it may hold a password, so it never appears in the error.
@@ -297,7 +303,10 @@ mod tests {
 
     #[test]
     fn the_address_of_a_bot_or_proxy_is_not_repeated_in_its_fault() {
-        assert!(!hook_url("hook/s3cret").unwrap_err().contains("s3cret"));
+        for url in ["hook/s3cret", "http://s3cret", "https://s3cret@a/b"] {
+            assert!(!hook_url(url).unwrap_err().contains("s3cret"), "{url}");
+        }
+        assert!(hook_url("https://a/open-apis/bot/v2/hook/x").is_ok());
         assert!(!proxy("ftp://u:s3cret@a").unwrap_err().contains("s3cret"));
     }
 }

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feishu_im::{Client, ClientOptions};
+use feishu_im::{Client, ClientOptions, Hook, HookOptions};
+use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dispatch::{App, Dispatcher};
+use crate::dispatch::{App, Bot, Dispatcher};
 pub use crate::http::Sockets;
 use crate::http::{Doors, HttpState};
 use crate::job::AppId;
@@ -49,8 +50,16 @@ pub enum DaemonError {
         /// Why.
         why: String,
     },
+    /// The way to a custom bot cannot be made.
+    #[error("bot {bot:?}: {why}")]
+    Bot {
+        /// Which.
+        bot: String,
+        /// Why.
+        why: String,
+    },
     /// The test clock was asked for beside a Feishu that is not on loopback.
-    #[error("{TEST_CLOCK_VARIABLE} is for tests: app {0:?} is not on loopback")]
+    #[error("{TEST_CLOCK_VARIABLE} is for tests: {0:?} is not on loopback")]
     TestClock(String),
 }
 
@@ -132,6 +141,7 @@ pub async fn run_reloading(
         store.clone(),
         clock.clone(),
     );
+    dispatcher.set_bots(bots(&config, None)?);
     tokio::spawn(watchdog(&dispatcher, &store, &stop));
     store.attach(dispatcher.clone()).await?;
     let work = tokio::spawn(work);
@@ -192,8 +202,10 @@ pub fn clock(config: &Config) -> Result<Clock, DaemonError> {
     let Some(file) = std::env::var_os(TEST_CLOCK_VARIABLE) else {
         return Ok(Clock::system());
     };
-    match config.apps.iter().find(|app| !is_loopback(&app.base_url)) {
-        Some(app) => Err(DaemonError::TestClock(app.name.clone())),
+    let apps = config.apps.iter().map(|app| (&app.name, &*app.base_url));
+    let bots = (config.bots.iter()).map(|bot| (&bot.name, bot.url.expose_secret()));
+    match apps.chain(bots).find(|(_, url)| !is_loopback(url)) {
+        Some((name, _)) => Err(DaemonError::TestClock(name.clone())),
         None => Ok(Clock::moved_by(&PathBuf::from(file))),
     }
 }
@@ -267,6 +279,31 @@ fn apps(config: &Config, store: &Store, clients: Vec<Client>) -> Vec<App> {
     places
         .map(|((app, (id, _)), client)| dispatched(app, *id, client))
         .collect()
+}
+
+/// The custom bots as the dispatcher takes them. `before`: those in force until now.
+fn bots(config: &Config, before: Option<&[crate::config::Bot]>) -> Result<Vec<Bot>, DaemonError> {
+    let one = |bot: &crate::config::Bot| {
+        let options = HookOptions {
+            url: bot.url.clone(),
+            secret: bot.secret.clone(),
+            timeout: bot.timeout,
+            body_idle: BODY_IDLE,
+            proxy: bot.proxy.clone(),
+        };
+        let hook = Hook::new(options).map_err(|error| DaemonError::Bot {
+            bot: bot.name.clone(),
+            why: error.to_string(),
+        })?;
+        let was = before.and_then(|before| before.iter().find(|one| one.name == bot.name));
+        Ok(Bot {
+            name: bot.name.clone(),
+            timeout: bot.timeout,
+            hook,
+            changed: was.is_some_and(|was| !reload::is_same_bot(was, bot)),
+        })
+    };
+    config.bots.iter().map(one).collect()
 }
 
 /// An app as the dispatcher takes it.

@@ -69,6 +69,7 @@ impl Reloader {
         let old = std::mem::replace(&mut self.running, merged);
         set_level(self.running.log.level);
         self.doors.set_clients(self.running.clients.clone());
+        self.bots(&old.bots);
         for at in 0..old.apps.len() {
             self.app(at, &old.apps[at], &mut differ);
         }
@@ -116,6 +117,20 @@ impl Reloader {
         }
         if secret {
             self.mended(id);
+        }
+    }
+
+    /// Brings into force what changed of the custom bots: which there are, and each of their keys.
+    fn bots(&self, old: &[Bot]) {
+        if same_bots(old, &self.running.bots) {
+            return;
+        }
+        match super::bots(&self.running, Some(old)) {
+            Ok(bots) => {
+                self.dispatcher.set_bots(bots);
+                self.doors.set_bots(&self.running.bots);
+            }
+            Err(error) => tracing::error!(%error, "the new bots are not in force"),
         }
     }
 
@@ -184,8 +199,8 @@ fn plain(differ: &mut Differences, old: &Config, new: &Config) {
     );
     let give_up = old.queue.give_up_after != new.queue.give_up_after;
     differ.now("queue.give_up_after", give_up);
+    differ.now("bots", !same_bots(&old.bots, &new.bots));
     differ.now("clients", old.clients != new.clients);
-    differ.later("bots", !same_bots(&old.bots, &new.bots));
     let names = |config: &Config| -> Vec<String> {
         config.apps.iter().map(|app| app.name.clone()).collect()
     };
@@ -228,7 +243,6 @@ fn merged(old: &Config, new: Config) -> Config {
     let mut merged = Config {
         apps: apps.collect(),
         server: old.server.clone(),
-        bots: old.bots.clone(),
         file: old.file.clone(),
         ..new
     };
@@ -242,15 +256,19 @@ fn same(old: &SecretString, new: &SecretString) -> bool {
 }
 
 fn same_bots(old: &[Bot], new: &[Bot]) -> bool {
+    let same = |(old, new): (&Bot, &Bot)| old.name == new.name && is_same_bot(old, new);
+    old.len() == new.len() && old.iter().zip(new).all(same)
+}
+
+/// Is it reached as before?
+pub(super) fn is_same_bot(old: &Bot, new: &Bot) -> bool {
     let secret = |bot: &Bot| {
         bot.secret
             .as_ref()
             .map(|one| one.expose_secret().to_owned())
     };
-    let same = |(old, new): (&Bot, &Bot)| {
-        old.name == new.name && same(&old.url, &new.url) && secret(old) == secret(new)
-    };
-    old.len() == new.len() && old.iter().zip(new).all(same)
+    let ways = (old.timeout, &old.proxy) == (new.timeout, &new.proxy);
+    same(&old.url, &new.url) && secret(old) == secret(new) && ways
 }
 
 #[cfg(test)]
@@ -306,7 +324,15 @@ mod tests {
         check(APP, &clients, &["clients"], &[]);
         check(&clients, APP, &["clients"], &[]);
         let bots = format!("{APP}[[bots]]\nname = \"room\"\nurl = \"https://x.example/hook/1\"\n");
-        check(APP, &bots, &[], &["bots"]);
+        check(APP, &bots, &["bots"], &[]);
+        check(&bots, &bots.replace("hook/1", "hook/2"), &["bots"], &[]);
+        for key in [
+            "secret = \"s\"",
+            "timeout = \"3s\"",
+            "proxy = \"http://127.0.0.1:2\"",
+        ] {
+            check(&bots, &format!("{bots}{key}\n"), &["bots"], &[]);
+        }
         let app = format!(
             "{APP}tenant = \"t\"\nbase_url = \"http://127.0.0.1:1\"\nproxy = \"http://127.0.0.1:2\"\n"
         );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use feishu_im::{
-    Api, Class, Client, Exchange, Fault as Failure, NotSentKind, PauseScope, Reply, Verdict,
+    Api, Class, Client, Exchange, Fault as Failure, Hook, NotSentKind, PauseScope, Reply, Verdict,
     classify,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Ended {
 #[derive(Clone, Debug)]
 pub(super) struct Means {
     pub(super) client: Client,
+    /// The custom bot that the job is for.
+    pub(super) hook: Option<Hook>,
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) timeout_ms: i64,
@@ -58,13 +60,12 @@ pub(super) async fn run(means: &Means, marked: &Marked) -> Ended {
             receipt: Some(receipt),
             message_id: None,
         };
-        return not_looked(marked, &before, end, None);
+        return no_call(marked, &before, end, None);
     }
-    let request = match perform::request(marked, |sha256| means.store.upload_path(sha256)) {
-        Ok(request) => request,
-        Err(misfit) => return misfits(marked, &before, misfit.to_string()),
+    let exchange = match call(means, marked, &before).await {
+        Ok(exchange) => exchange,
+        Err(ended) => return *ended,
     };
-    let exchange = means.client.call(&request).await;
     judged(
         marked,
         means.client.app_id(),
@@ -87,13 +88,33 @@ async fn known_key(means: &Means, marked: &Marked) -> Option<String> {
     known.await.ok().flatten()
 }
 
+/// The call itself, or the end of an attempt that makes none.
+async fn call(means: &Means, marked: &Marked, before: &Now) -> Result<Exchange, Box<Ended>> {
+    let misfits = |misfit: perform::Misfit| Box::new(misfits(marked, before, misfit.to_string()));
+    if marked.head.api() != Api::Webhook {
+        let upload = |sha256: &str| means.store.upload_path(sha256);
+        let request = perform::request(marked, upload).map_err(misfits)?;
+        return Ok(means.client.call(&request).await);
+    }
+    let content = perform::hook_content(marked).map_err(misfits)?;
+    let Some(hook) = &means.hook else {
+        // A reload took the bot away after the mark: the job waits until it is back (`core`).
+        let end = End::Again {
+            run_ms: before.wall_ms,
+        };
+        return Err(Box::new(no_call(marked, before, end, None)));
+    };
+    let now_s = means.clock.wall_ms().div_euclid(1000);
+    Ok(hook.say(&content, now_s).await)
+}
+
 /// One page of the chat's history, for a job that is in doubt.
 async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ended {
     let known = follow::learned(marked);
     let step = match means.store.case(marked.head.seq).await {
         Ok(case) => look::step(marked, case),
         Err(_) => {
-            return not_looked(
+            return no_call(
                 marked,
                 before,
                 End::Again {
@@ -107,7 +128,7 @@ async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ende
         Ok(step) => step,
         Err(over) => {
             let (end, known) = look::over(&over, &known);
-            return not_looked(marked, before, end, Some(known));
+            return no_call(marked, before, end, Some(known));
         }
     };
     let exchange = means.client.call(&step.request()).await;
@@ -128,8 +149,8 @@ async fn look_into_history(means: &Means, marked: &Marked, before: &Now) -> Ende
     ended
 }
 
-/// What ended without a call: a look for which nothing was asked, an upload whose key is known.
-fn not_looked(marked: &Marked, now: &Now, end: End, known: Option<String>) -> Ended {
+/// What ended without a call: a look for which nothing was asked, an upload whose key is known, a bot that is gone.
+fn no_call(marked: &Marked, now: &Now, end: End, known: Option<String>) -> Ended {
     let judgement = Judgement {
         outcome: Outcome::NotSent,
         next: Next::Done,

@@ -16,6 +16,7 @@ use crate::dispatch::core::{AppPlace, Core};
 use crate::dispatch::gate::Tally;
 use crate::dispatch::pace::Limits;
 use crate::dispatch::run::{millis, work};
+use crate::dispatch::ways::{Bot, Bots};
 use crate::job::{AppId, Head, Marked, Permit, Reach, Steer};
 use crate::store::Store;
 
@@ -48,6 +49,7 @@ pub(crate) struct Dispatcher {
     clients: Mutex<Vec<Client>>,
     /// Calls that are no jobs, not on disk yet.
     pub(super) tally: Tally,
+    ways: Mutex<Bots>,
 }
 
 impl Permit for Dispatcher {
@@ -136,6 +138,7 @@ impl Dispatcher {
             changed,
             clients: Mutex::new(clients),
             tally: Tally::default(),
+            ways: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let work = work(
@@ -158,6 +161,22 @@ impl Dispatcher {
         // A loop that has ended sends nothing any more.
         let _ = self.changed.send((at, app));
         self.wake.notify_one();
+    }
+
+    /// The config names these custom bots now.
+    pub(crate) fn set_bots(&self, bots: Vec<Bot>) {
+        let mut core = self.core();
+        let mut ways = self.ways();
+        core.set_bots(&bots.iter().map(Bot::place).collect::<Vec<_>>());
+        for name in ways.set(bots) {
+            core.probe_bot(&name, self.clock.steady_ms());
+        }
+        drop((core, ways));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn ways(&self) -> MutexGuard<'_, Bots> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn clients(&self) -> MutexGuard<'_, Vec<Client>> {

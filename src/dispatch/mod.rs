@@ -5,6 +5,7 @@
 //! Not here: how jobs come in (`http`), SQL (`store`), what a code means (`feishu-im`).
 
 mod attempt;
+mod bots;
 mod breaker;
 mod core;
 mod delay;
@@ -22,5 +23,7 @@ mod readback;
 mod run;
 #[cfg(test)]
 mod trial;
+mod ways;
 
 pub(crate) use self::handle::{App, Dispatcher};
+pub(crate) use self::ways::Bot;

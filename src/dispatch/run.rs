@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use feishu_im::Hook;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -138,6 +139,7 @@ pub(super) async fn work(
     if let Err(error) = the.store.take_back(back).await {
         tracing::warn!(%error, "marks could not be taken back; their outcome counts as unknown");
     }
+    let longest = longest.max(the.dispatcher.ways().longest());
     let deadline = tokio::time::Instant::now() + longest + Duration::from_secs(5);
     while the.busy() {
         the.record();
@@ -192,7 +194,10 @@ impl Loop {
     /// A call may have reached Feishu a time-out after its mark, and counts from then.
     fn look_back(&self) -> Duration {
         let longest = self.apps.iter().map(|app| app.timeout).max();
-        WINDOW + longest.unwrap_or_default()
+        WINDOW
+            + longest
+                .max(Some(self.dispatcher.ways().longest()))
+                .unwrap_or_default()
     }
 
     /// A wall clock behind the newest mark was set back: after a reboot nothing tells any more how old
@@ -287,11 +292,14 @@ impl Loop {
             let Some(app) = self.app(marked.head.app) else {
                 continue;
             };
+            let bot = self.dispatcher.ways().of(&marked.head);
+            let timeout = bot.as_ref().map_or(app.timeout, |bot| bot.timeout);
             let means = Means {
                 client: app.client.clone(),
+                hook: bot.map(|bot| bot.hook),
                 clock: self.clock.clone(),
                 store: self.store.clone(),
-                timeout_ms: millis(app.timeout),
+                timeout_ms: millis(timeout),
             };
             self.spawn(async move {
                 let ended = attempt::run(&means, &marked).await;
@@ -403,9 +411,17 @@ impl Loop {
     fn look(&mut self, steady_ms: i64) {
         let wanted = self.dispatcher.core().reads_wanted(steady_ms);
         for at in wanted {
-            let app = &self.apps[at];
-            let look = month::look(self.store.clone(), app.client.clone(), app.id);
-            self.spawn(async move { Report::Looked(at, look.await) });
+            if let Some(app) = self.apps.get(at) {
+                let look = month::look(self.store.clone(), app.client.clone(), app.id);
+                self.spawn(async move { Report::Looked(at, look.await) });
+            } else if let Some(hook) = self.hook_at(at) {
+                self.spawn(async move {
+                    let answered = hook.knock().await.answer.is_ok();
+                    Report::Looked(at, (answered, false))
+                });
+            } else {
+                self.dispatcher.core().looked(at, false, false, steady_ms);
+            }
         }
     }
 
@@ -418,6 +434,12 @@ impl Loop {
             self.tallying = true;
             self.spawn(async move { Report::Tallied(writing.await) });
         }
+    }
+
+    /// The bot of this place.
+    fn hook_at(&self, place: usize) -> Option<Hook> {
+        let name = self.dispatcher.core().lanes.bots.name(place).to_owned();
+        self.dispatcher.ways().named(&name).map(|bot| bot.hook)
     }
 
     fn take(&mut self, report: Report) {

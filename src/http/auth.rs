@@ -113,12 +113,13 @@ impl Caller {
     }
 
     /// What is known of this producer when a request is read.
-    pub(super) fn door(&self, apps: &[String], now_ms: i64) -> Door {
+    pub(super) fn door(&self, apps: &[String], bots: &[String], now_ms: i64) -> Door {
         let client = self.0.as_ref();
         let priority = client.and_then(|client| client.priority.as_deref());
         let expires_in = client.and_then(|client| client.expires_in);
         Door {
             apps: apps.to_vec(),
+            bots: bots.to_vec(),
             allowed_apps: client.and_then(|client| client.apps.clone()),
             allowed_kinds: client.and_then(|client| client.kinds.clone()),
             client: self.name().to_owned(),

@@ -51,7 +51,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::clock::Clock;
-use crate::config::{Client, Config};
+use crate::config::{Bot, Client, Config};
 use crate::job::Gate;
 use crate::store::Store;
 
@@ -85,6 +85,7 @@ pub(crate) struct HttpState {
     gate: Arc<dyn Gate>,
     max_body: u64,
     clients: RwLock<Arc<[Arc<Client>]>>,
+    bots: RwLock<Arc<[String]>>,
 }
 
 impl HttpState {
@@ -105,7 +106,17 @@ impl HttpState {
             clock,
             max_body: config.server.max_body,
             clients: RwLock::new(shared(config.clients.clone())),
+            bots: RwLock::new(names(&config.bots)),
         }
+    }
+
+    /// From the next request on these are the custom bots.
+    pub(crate) fn set_bots(&self, bots: &[Bot]) {
+        *self.bots.write().unwrap_or_else(PoisonError::into_inner) = names(bots);
+    }
+
+    fn bots(&self) -> Arc<[String]> {
+        Arc::clone(&self.bots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From the next request on these are the clients.
@@ -116,6 +127,10 @@ impl HttpState {
     fn clients(&self) -> Arc<[Arc<Client>]> {
         Arc::clone(&self.clients.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn names(bots: &[Bot]) -> Arc<[String]> {
+    bots.iter().map(|bot| bot.name.clone()).collect()
 }
 
 fn shared(clients: Vec<Client>) -> Arc<[Arc<Client>]> {

@@ -118,7 +118,7 @@ pub(super) async fn submit(
         form = relay.form(&head.headers, body).await?;
         let door = Door {
             arrived: form.files.iter().map(FilePart::arrived).collect(),
-            ..caller.door(&state.apps, state.clock.wall_ms())
+            ..caller.door(&state.apps, &state.bots(), state.clock.wall_ms())
         };
         read_form(&form, key.as_deref(), &door)?
     } else {
@@ -131,7 +131,7 @@ pub(super) async fn submit(
             &relay.stop,
         );
         let body = body.await?;
-        let door = caller.door(&state.apps, state.clock.wall_ms());
+        let door = caller.door(&state.apps, &state.bots(), state.clock.wall_ms());
         read_aside(body, lines, key, door).await?
     };
     let mut accepted = state

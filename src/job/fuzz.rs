@@ -8,6 +8,7 @@ use super::{Door, Flaw, Priority, parse};
 pub(super) fn door() -> Door {
     Door {
         apps: vec![String::from("main"), String::from("ops")],
+        bots: vec![String::from("room")],
         allowed_apps: None,
         allowed_kinds: None,
         client: String::new(),

@@ -53,6 +53,8 @@ pub enum Kind {
     DeleteEphemeral,
     /// Has clients fetch the previews of links anew.
     UpdateUrlPreviews,
+    /// A message that a custom bot of a group says.
+    Webhook,
     /// The relay's own: asks how far a batch is, until the counts are stable.
     BatchProgress,
     /// The relay's own: asks who read a message, page by page, as often as its producer wants.
@@ -138,7 +140,7 @@ const fn row(
 }
 
 /// In the order of the enum, so that a kind finds its row by its number.
-const TABLE: [Row; 28] = [
+const TABLE: [Row; 29] = [
     row(
         Kind::Send,
         "send",
@@ -330,6 +332,14 @@ const TABLE: [Row; 28] = [
         Needs::Nothing,
         Makes::Nothing,
         LaneRule::Alone,
+    ),
+    row(
+        Kind::Webhook,
+        "webhook",
+        Api::Webhook,
+        Needs::Nothing,
+        Makes::Nothing,
+        LaneRule::Receiver,
     ),
     Row {
         public: false,

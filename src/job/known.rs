@@ -14,6 +14,7 @@ pub(crate) fn known(kind: Kind) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut fields = Fields::new(&map, "");
     let door = Door {
         apps: vec![String::from("ops")],
+        bots: vec![String::from("room")],
         allowed_apps: None,
         allowed_kinds: None,
         client: String::new(),

@@ -74,11 +74,13 @@ impl Head {
         }
     }
 
-    /// Does it go on while the rest of the month's calls is kept? `high` does; and what was begun,
-    /// where a lane waits for it or its outcome is unknown, for then it must end within its window.
+    /// Does it go on while the rest of the month's calls is kept? `high` does, and what does not count; and
+    /// what was begun, where a lane waits for it or its outcome is unknown, for then it must end within its
+    /// window.
     pub fn is_spared(&self, level: Level) -> bool {
         match level {
             Level::Free => true,
+            _ if !self.api().endpoint().counted => true,
             _ if !self.kind.is_public() => false,
             Level::Saving => true,
             Level::Reserve => {

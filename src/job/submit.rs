@@ -30,6 +30,8 @@ const CHILDREN_MAX: usize = 100;
 pub struct Door {
     /// The configured apps; the first is the default.
     pub apps: Vec<String>,
+    /// The configured custom bots.
+    pub bots: Vec<String>,
     /// Apps that this client may use; `None`: all.
     pub allowed_apps: Option<Vec<String>>,
     /// Kinds that this client may use; `None`: all.
@@ -196,6 +198,7 @@ fn read(
         ),
         Some(_) => Err(Vec::new()), // said already; nothing more can be said of it
     };
+    let parsed = parsed.and_then(|parsed| known_bot(kind, parsed, at, door));
     let children = read_children(then.as_ref(), at, door, &envelope, parent.is_some());
     match (parsed, children) {
         (Ok(parsed), Ok(children)) if flaws.is_empty() => {
@@ -210,6 +213,26 @@ fn read(
             flaws.extend(children.err().unwrap_or_default());
             Err(flaws)
         }
+    }
+}
+
+/// A bot that nobody knows is a fault of the request.
+fn known_bot(
+    kind: Kind,
+    parsed: args::Parsed,
+    at: &str,
+    door: &Door,
+) -> Result<args::Parsed, Vec<Flaw>> {
+    let bot = parsed.to.as_deref().filter(|_| kind == Kind::Webhook);
+    match bot {
+        Some(bot) if !door.bots.iter().any(|one| one == bot) => Err(vec![Flaw {
+            pointer: format!("{at}/args/bot"),
+            detail: match door.bots.is_empty() {
+                true => format!("unknown bot {bot:?}; the config has no [[bots]]"),
+                false => format!("unknown bot {bot:?}; configured: {}", door.bots.join(", ")),
+            },
+        }]),
+        Some(_) | None => Ok(parsed),
     }
 }
 

@@ -133,6 +133,7 @@ mod tests {
     fn door(client: &str) -> Door {
         Door {
             apps: vec![String::from("ops"), String::from("hr")],
+            bots: Vec::new(),
             allowed_apps: None,
             allowed_kinds: None,
             client: String::from(client),

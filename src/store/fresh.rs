@@ -67,12 +67,16 @@ async fn waiting(
             )
         })
         .collect();
+    let free: serde_json::Map<_, _> = Kind::all()
+        .filter(|kind| !kind.api().endpoint().counted)
+        .map(|kind| (kind.name().to_owned(), json!(1)))
+        .collect();
     let rows = sqlx::query(
         "with busy as materialized (select app, lane from job where state = 'sending')
          select job.seq,
                 exists (select 1 from pause
                          where pause.app in (0, job.app) and pause.lane in ('', job.lane) and api in ('', ?2 ->> job.kind)
-                           and not (spares = 'high' and job.priority = 1)),
+                           and not (spares = 'high' and (job.priority = 1 or (?3 ->> job.kind) is not null))),
                 exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
                            and other.rank = 0 and other.lane = job.lane)
                 or (job.rank > 1 and
@@ -89,6 +93,7 @@ async fn waiting(
     )
     .bind(json!(wanted).to_string())
     .bind(serde_json::Value::Object(calls).to_string())
+    .bind(serde_json::Value::Object(free).to_string())
     .fetch_all(&mut *tx.conn)
     .await?;
     let waits = rows.iter().map(|row| {
@@ -170,6 +175,7 @@ mod tests {
     fn job(job: Value) -> NewJob {
         let door = Door {
             apps: vec![String::from("ops")],
+            bots: Vec::new(),
             allowed_apps: None,
             allowed_kinds: None,
             client: String::from("watchdog"),

@@ -5,6 +5,7 @@
 //! what its windows have seen.
 //! Not here: which jobs, and whether a window is free (`dispatch`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Past {
     pub app: AppId,
     /// Which call.
     pub api: Api,
+    /// Of a custom bot's call: which bot, whatever the app.
+    pub bot: Option<Box<str>>,
     /// Unix seconds.
     pub second: i64,
     /// How many.
@@ -148,11 +151,10 @@ async fn begin_parts(
 /// Adds the calls of `marked` to their second; also for jobs that were born marked.
 pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<(), sqlx::Error> {
     let second = tx.now.wall_ms.div_euclid(1000);
-    let mut calls: BTreeMap<(AppId, &'static str), i64> = BTreeMap::new();
+    let mut calls: BTreeMap<(AppId, Cow<'static, str>), i64> = BTreeMap::new();
     for job in marked {
-        *calls
-            .entry((job.head.app, job.head.api().name()))
-            .or_default() += 1;
+        let call = counted_as(&job.head);
+        *calls.entry((job.head.app, call)).or_default() += 1;
     }
     if calls.is_empty() {
         return Ok(());
@@ -170,6 +172,15 @@ pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<()
     .execute(&mut *tx.conn)
     .await?;
     Ok(())
+}
+
+/// The column `api`: the name of the call; of a custom bot's, whose windows are its own, with the bot behind it.
+fn counted_as(head: &Head) -> Cow<'static, str> {
+    let name = head.api().name();
+    match (head.api(), head.receiver.as_deref()) {
+        (Api::Webhook, Some(bot)) => Cow::Owned(format!("{name}:{bot}")),
+        _ => Cow::Borrowed(name),
+    }
 }
 
 /// Takes marks back whose attempts never began.
@@ -252,9 +263,15 @@ pub(super) async fn past(readers: &SqlitePool, since_ms: i64) -> Result<Vec<Past
     Ok(rows
         .iter()
         .filter_map(|row| {
+            let call: &str = row.get(1);
+            let (name, bot) = match call.split_once(':') {
+                Some((name, bot)) => (name, Some(bot)),
+                None => (call, None),
+            };
             Some(Past {
                 app: AppId(row.get(0)),
-                api: Api::from_name(row.get(1))?,
+                api: Api::from_name(name)?,
+                bot: bot.map(Into::into),
                 second: row.get(2),
                 calls: row.get::<i64, _>(3).try_into().unwrap_or(u32::MAX),
             })

@@ -218,6 +218,7 @@ mod tests {
     async fn queued(store: &Store, app: &str, lane: &str, kind: &str) -> i64 {
         let door = Door {
             apps: vec![String::from("ops"), String::from("hr")],
+            bots: Vec::new(),
             allowed_apps: None,
             allowed_kinds: None,
             client: String::new(),

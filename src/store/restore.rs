@@ -81,6 +81,7 @@ fn fate(kind: Kind) -> Fate {
         | Kind::UrgentSms
         | Kind::UrgentPhone
         | Kind::SendEphemeral
+        | Kind::Webhook
         | Kind::React
         // Something newer, which the copy does not know, may be shown since.
         | Kind::Edit

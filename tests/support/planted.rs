@@ -15,7 +15,7 @@ const BYTES_MIN: usize = 8;
 const CONTENT: [&str; 4] = ["text", "markdown", "content", "data"];
 
 /// The names under which a secret stands in the config.
-const SECRETS: [&str; 2] = ["app_secret", "token"];
+const SECRETS: [&str; 4] = ["app_secret", "token", "url", "secret"];
 
 #[derive(Default)]
 pub struct Planted(Mutex<BTreeSet<String>>);
@@ -54,6 +54,9 @@ impl Planted {
                     .split('"')
                     .skip(1)
                     .step_by(2)
+                    // Of a custom bot's URL the end is the secret.
+                    .flat_map(|secret| [Some(secret), secret.rsplit('/').next()])
+                    .flatten()
                     .for_each(|secret| self.word(secret));
             }
         }

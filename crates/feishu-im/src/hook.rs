@@ -11,6 +11,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::client::{Client, ClientError, ClientOptions, SystemClock};
+use crate::content::{HookContent, Signed};
 use crate::exchange::Exchange;
 use crate::op;
 
@@ -64,14 +65,17 @@ impl Hook {
     /// Says something once, signed with this time (Unix seconds) if the bot has a secret.
     ///
     /// Dropping the future after it began leaves the outcome unknown.
-    pub async fn say(&self, msg_type: &str, object: &str, now_s: i64) -> Exchange {
+    pub async fn say(&self, content: &HookContent, now_s: i64) -> Exchange {
         let sign = (self.secret.as_ref()).map(|secret| op::sign(now_s, secret.expose_secret()));
+        let signed = sign.as_deref().map(|sign| Signed {
+            timestamp: now_s,
+            sign,
+        });
         let request = op::Webhook {
             path: self.path.expose_secret(),
             query: self.query.expose_secret(),
-            msg_type,
-            object,
-            signed: sign.as_deref().map(|sign| (now_s, sign)),
+            content,
+            signed,
         };
         self.client.call(&request.request()).await
     }

@@ -4,9 +4,10 @@ use crate::dispatch::core::is_high;
 use crate::dispatch::pace::Ask;
 use crate::job::{Head, Kind};
 
-pub(super) fn ask<'a>(app: usize, head: &'a Head) -> Ask<'a> {
+/// `place`: what the call counts for (`around`).
+pub(super) fn ask<'a>(place: usize, head: &'a Head) -> Ask<'a> {
     Ask {
-        app,
+        app: place,
         api: head.api(),
         receiver: head.receiver.as_deref().or(head.message.as_deref()),
         // A card for one member counts in its group, not on a message.

@@ -8,15 +8,15 @@ use super::Core;
 use crate::dispatch::breaker::Gate;
 
 impl Core {
-    /// Apps with which such a read is to be made now, one for each base URL at most: somebody waits for it to be
+    /// Places from which such a read is to be made now, one for each base URL at most: somebody waits for it to be
     /// answered. It is under way until `looked`.
     pub(in crate::dispatch) fn reads_wanted(&mut self, steady_ms: i64) -> Vec<usize> {
-        let mut apps = Vec::new();
+        let mut places = Vec::new();
         for group in self.lanes.groups() {
             if group.1.endpoint().repeat != Repeat::Dup {
                 continue;
             }
-            let base = self.apps[group.0].base;
+            let base = self.places[group.0].base;
             let api = self
                 .api_breakers
                 .get_mut(&group)
@@ -24,35 +24,37 @@ impl Core {
             if api == Gate::AfterRead
                 || self.base_breakers[base].allows(true, steady_ms) == Gate::AfterRead
             {
-                apps.push(group.0);
+                places.push(group.0);
             }
         }
-        apps.sort_unstable();
-        apps.retain(|app| self.looks[self.apps[*app].base].begin(steady_ms));
-        apps
+        places.sort_unstable();
+        places.retain(|place| self.looks[self.places[*place].base].begin(steady_ms));
+        places
     }
 
     /// A read of no job, to see whether Feishu is back, was answered or not; it counts or not.
     pub(in crate::dispatch) fn looked(
         &mut self,
-        app: usize,
+        place: usize,
         ok: bool,
         counted: bool,
         steady_ms: i64,
     ) {
-        self.month_counted(app, u64::from(counted));
-        self.looks[self.apps[app].base].ended(ok, steady_ms);
+        if counted {
+            self.month_counted(place, 1);
+        }
+        self.looks[self.places[place].base].ended(ok, steady_ms);
         if ok {
-            self.read_ok(app);
+            self.read_ok(place);
         }
     }
 
-    /// A read was answered on the base URL of `app`.
-    pub(super) fn read_ok(&mut self, app: usize) {
-        let base = self.apps[app].base;
+    /// A read was answered on the base URL of this place.
+    pub(super) fn read_ok(&mut self, place: usize) {
+        let base = self.places[place].base;
         self.base_breakers[base].read_ok();
         for (group, breaker) in &mut self.api_breakers {
-            if self.apps[group.0].base == base {
+            if self.places[group.0].base == base {
                 breaker.read_ok();
             }
         }

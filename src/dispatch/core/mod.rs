@@ -4,6 +4,7 @@
 //! the loop (`run`) for the rest; neither waits here.
 //! Not here: what people pause and change meanwhile (`steer`), what is stopped in words (`show`).
 
+mod around;
 mod asks;
 mod calls;
 mod looks;
@@ -19,7 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use feishu_im::Repeat;
 use feishu_im::limits::API_PAUSE_MS;
 
-use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Looks, Pauses, Spot};
+use crate::dispatch::breaker::{Breaker, BreakerEvent, Gate, Looks, Pauses};
+use crate::dispatch::core::around::Around;
 use crate::dispatch::core::asks::ask;
 use crate::dispatch::core::calls::Calls;
 use crate::dispatch::core::month::Months;
@@ -98,6 +100,8 @@ pub(super) struct Told<'a> {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) apps: Vec<AppPlace>,
+    /// The apps, then custom bots: what calls count for.
+    places: Vec<Around>,
     pub(super) lanes: Lanes,
     pace: Pace,
     /// What people paused.
@@ -149,6 +153,15 @@ impl Core {
             running: false,
             pauses_changed: true,
             next_group: 0,
+            places: apps
+                .iter()
+                .map(|app| Around {
+                    name: app.name.clone(),
+                    tenant: app.tenant,
+                    base: app.base,
+                    timeout_ms: app.timeout_ms,
+                })
+                .collect(),
             apps,
         }
     }
@@ -174,27 +187,35 @@ impl Core {
         // What is open may reach Feishu until its time-out, wherever it counts.
         let mut opened: HashMap<(Group, i64), u32> = HashMap::new();
         for one in open {
-            if let Some(app) = self.app_of(one.head.app) {
-                let until_ms = steady_ms + one.mark_ms + self.apps[app].timeout_ms - wall_ms;
-                let until_ms = until_ms.min(steady_ms + self.apps[app].timeout_ms);
-                self.pace.reopen(&ask(app, &one.head), until_ms, steady_ms);
+            let app = self.app_of(one.head.app);
+            if let Some(place) = app.and_then(|app| self.lanes.bots.place(app, &one.head)) {
+                let timeout_ms = self.places[place].timeout_ms;
+                let until_ms = steady_ms + one.mark_ms + timeout_ms - wall_ms;
+                let until_ms = until_ms.min(steady_ms + timeout_ms);
+                self.pace
+                    .reopen(&ask(place, &one.head), until_ms, steady_ms);
                 let second = one.mark_ms.div_euclid(1000);
-                *opened.entry(((app, one.head.api()), second)).or_default() += 1;
+                *opened.entry(((place, one.head.api()), second)).or_default() += 1;
             }
         }
         let mut calls: BTreeMap<Group, Vec<(i64, u32)>> = BTreeMap::new();
         for one in past {
-            if let Some(app) = self.app_of(one.app) {
-                let open = opened.remove(&((app, one.api), one.second)).unwrap_or(0);
+            let place = match &one.bot {
+                Some(bot) => self.lanes.bots.named(bot),
+                None => self.app_of(one.app),
+            };
+            if let Some(place) = place {
+                let open = opened.remove(&((place, one.api), one.second));
+                let open = open.unwrap_or(0);
                 // Nobody wrote down when it was answered: its time-out at the latest, and before now.
-                let late_ms = (one.second + 1) * 1000 + self.apps[app].timeout_ms;
+                let late_ms = (one.second + 1) * 1000 + self.places[place].timeout_ms;
                 let at = steady_ms - (wall_ms - late_ms).max(0);
-                let group = calls.entry((app, one.api)).or_default();
+                let group = calls.entry((place, one.api)).or_default();
                 group.push((at, one.calls.saturating_sub(open)));
             }
         }
-        for ((app, api), list) in calls {
-            self.pace.restore(app, api, &list, steady_ms);
+        for ((place, api), list) in calls {
+            self.pace.restore(place, api, &list, steady_ms);
         }
         if !past.is_empty() {
             self.pace.floor(steady_ms + START_FLOOR_MS);
@@ -222,7 +243,7 @@ impl Core {
             return false;
         };
         let name = (app, head.lane.clone());
-        let group = (app, head.api());
+        let group = self.group(app, head);
         if !self.running
             || self.waits(app, head)
             || self.held.splits(head.app, &head.lane)
@@ -238,7 +259,7 @@ impl Core {
         {
             return false;
         }
-        let ask = ask(app, head);
+        let ask = ask(group.0, head);
         if self.pace.earliest(&ask, steady_ms) != Earliest::Now
             || self.lanes.candidates(group, false).next().is_some()
         {
@@ -366,13 +387,13 @@ impl Core {
         let Some(hold) = self.pace.take(&ask, steady_ms) else {
             return Tried::GroupWaits;
         };
-        let Some(head) = self.lanes.begin(slot) else {
+        let Some((name, head)) = self.lanes.begin(slot) else {
             self.pace.refund(hold);
             return Tried::GroupWaits;
         };
         self.start_probe(group, &head, probe, steady_ms);
         let seq = head.seq;
-        self.fly(head.clone(), (group.0, head.lane), hold, probe);
+        self.fly(head, name, hold, probe);
         Tried::Goes(seq)
     }
 
@@ -410,7 +431,6 @@ impl Core {
     fn gate(&mut self, group: Group, head: &Head, steady_ms: i64) -> Result<Passage, i64> {
         let dup = is_dup(head);
         let spot = self.spot(group);
-        let base = self.apps[group.0].base;
         let mut probe = Probe::default();
         let gates = [
             (self.pauses.allows(spot, steady_ms), 0),
@@ -420,7 +440,7 @@ impl Core {
                     .map_or(Gate::Open, |breaker| breaker.allows(dup, steady_ms)),
                 1,
             ),
-            (self.base_breakers[base].allows(dup, steady_ms), 2),
+            (self.base_of(group.0).allows(dup, steady_ms), 2),
         ];
         for (gate, of) in gates {
             match gate {
@@ -439,14 +459,6 @@ impl Core {
         Ok(Passage { probe })
     }
 
-    fn spot(&self, group: Group) -> Spot {
-        Spot {
-            tenant: self.apps[group.0].tenant,
-            app: group.0,
-            api: group.1,
-        }
-    }
-
     fn start_probe(&mut self, group: Group, head: &Head, probe: Probe, steady_ms: i64) {
         let dup = is_dup(head);
         if probe.pause {
@@ -458,7 +470,7 @@ impl Core {
             breaker.probe_started(dup, steady_ms);
         }
         if probe.base {
-            self.base_breakers[self.apps[group.0].base].probe_started(dup, steady_ms);
+            self.base_of(group.0).probe_started(dup, steady_ms);
         }
     }
 
@@ -471,7 +483,7 @@ impl Core {
             self.flight_bytes -= u64::from(flight.head.size);
             self.pace.refund(flight.hold);
             self.month_ended(flight.name.0, is_counted(&flight.head), false);
-            let group = (flight.name.0, flight.head.api());
+            let group = self.group(flight.name.0, &flight.head);
             if flight.probe.pause {
                 self.pauses.probe_told_nothing(self.spot(group), steady_ms);
             }
@@ -487,7 +499,7 @@ impl Core {
             .or_insert_with(Breaker::of_api);
         let was_open = breaker.is_open();
         breaker.ended(event, probe.api, steady_ms);
-        let (app, call) = (&self.apps[group.0].name, group.1.name());
+        let (app, call) = (&self.places[group.0].name, group.1.name());
         match (was_open, breaker.is_open()) {
             (false, true) => {
                 tracing::warn!(%app, call, "answers are lost: stopped, but for probes")
@@ -502,8 +514,8 @@ impl Core {
         }
     }
 
-    fn end_base_probe(&mut self, app: usize, event: BreakerEvent, probe: bool, steady_ms: i64) {
-        let AppPlace { name, base, .. } = &self.apps[app];
+    fn end_base_probe(&mut self, place: usize, event: BreakerEvent, probe: bool, steady_ms: i64) {
+        let Around { name, base, .. } = &self.places[place];
         let base = &mut self.base_breakers[*base];
         let was_open = base.is_open();
         base.ended(event, probe, steady_ms);
@@ -519,7 +531,7 @@ impl Core {
         }
         self.pauses_changed |= was_open != base.is_open();
         if was_open && !base.is_open() {
-            self.looks[self.apps[app].base].rest();
+            self.looks[self.places[place].base].rest();
         }
     }
 
@@ -529,7 +541,7 @@ impl Core {
             return;
         };
         self.flight_bytes -= u64::from(flight.head.size);
-        let group = (flight.name.0, flight.head.api());
+        let group = self.group(flight.name.0, &flight.head);
         let ask = ask(group.0, &flight.head);
         if let Some((bucket, until_ms)) = told.judgement.bucket {
             self.pace.limited(&ask, bucket, until_ms, steady_ms);
@@ -546,7 +558,7 @@ impl Core {
             true => self.pace.refund(flight.hold),
             false => self.pace.answered(flight.hold, steady_ms),
         }
-        self.month_ended(group.0, is_counted(&flight.head), told.counted);
+        self.month_ended(flight.name.0, is_counted(&flight.head), told.counted);
         self.tell_pauses(group, flight.probe, told, steady_ms);
         self.end_probe(group, flight.probe, told.judgement.breaker, steady_ms);
         if told.judgement.breaker == BreakerEvent::Ok && group.1.endpoint().repeat == Repeat::Read {
@@ -568,7 +580,7 @@ impl Core {
                 {
                     // Feishu's own words may quote what was sent; they stand in the status.
                     tracing::warn!(
-                        app = self.apps[group.0].name,
+                        app = self.places[group.0].name,
                         code,
                         "stopped: Feishu refuses what every job needs"
                     );
@@ -579,7 +591,7 @@ impl Core {
             (None, Outcome::Done | Outcome::Refused) => {
                 let lifted = self.pauses.lift(spot);
                 if !lifted.is_empty() {
-                    tracing::info!(app = self.apps[group.0].name, "going on");
+                    tracing::info!(app = self.places[group.0].name, "going on");
                     self.pauses_changed = true;
                     self.closed.clear();
                 }

@@ -140,9 +140,11 @@ impl Core {
         }
     }
 
-    /// Must this job wait, for a person's word or for the next month?
+    /// Must this job wait, for a person's word, for the next month, or for a bot that the config does not name?
     pub(super) fn waits(&self, app: usize, head: &Head) -> bool {
-        self.held.covers(head) || self.months.holds(self.apps[app].tenant, head)
+        self.held.covers(head)
+            || self.months.holds(self.apps[app].tenant, head)
+            || self.lanes.bots.place(app, head).is_none()
     }
 
     /// Is the rest of the month's calls of this app's tenant kept for `high`?

@@ -1,5 +1,7 @@
 //! What the relay stopped by itself, in the words of status.
 
+use feishu_im::Api;
+
 use super::Core;
 use crate::dispatch::breaker::PauseKey;
 use crate::store::{Pause, Spares};
@@ -10,20 +12,20 @@ impl Core {
         let mut list = Vec::new();
         let wall = |steady: i64| wall_ms - (steady_ms - steady);
         for view in self.pauses.iter() {
-            let apps: Vec<usize> = match view.scope {
-                PauseKey::Tenant(tenant) => (0..self.apps.len())
-                    .filter(|at| self.apps[*at].tenant == tenant)
+            let places: Vec<usize> = match view.scope {
+                PauseKey::Tenant(tenant) => (0..self.places.len())
+                    .filter(|at| self.places[*at].tenant == tenant)
                     .collect(),
-                PauseKey::App(app) | PauseKey::AppApi(app, _) => vec![app],
+                PauseKey::App(place) | PauseKey::AppApi(place, _) => vec![place],
             };
             let api = if let PauseKey::AppApi(_, api) = view.scope {
                 api.name()
             } else {
                 ""
             };
-            for app in apps {
-                list.push(stop(
-                    &self.apps[app].name,
+            for place in places {
+                list.push(self.stopped(
+                    place,
                     api,
                     Some(view.code),
                     view.msg,
@@ -32,12 +34,12 @@ impl Core {
                 ));
             }
         }
-        for ((app, api), breaker) in &self.api_breakers {
+        for ((place, api), breaker) in &self.api_breakers {
             let Some(since_ms) = breaker.since_ms() else {
                 continue;
             };
-            list.push(stop(
-                &self.apps[*app].name,
+            list.push(self.stopped(
+                *place,
                 api.name(),
                 None,
                 "Feishu's answers to this call are lost; it is probed",
@@ -45,12 +47,12 @@ impl Core {
                 None,
             ));
         }
-        for app in &self.apps {
-            let Some(since_ms) = self.base_breakers[app.base].since_ms() else {
+        for (place, around) in self.places.iter().enumerate() {
+            let Some(since_ms) = self.base_breakers[around.base].since_ms() else {
                 continue;
             };
-            list.push(stop(
-                &app.name,
+            list.push(self.stopped(
+                place,
                 "",
                 None,
                 "Feishu cannot be reached; it is probed",
@@ -60,38 +62,43 @@ impl Core {
         }
         // Where both stop an app, the harder one is shown.
         list.extend(self.month_stops());
-        list.sort_by(|a, b| (&a.app, &a.api).cmp(&(&b.app, &b.api)));
+        list.sort_by(|a, b| (&a.app, &a.lane, &a.api).cmp(&(&b.app, &b.lane, &b.api)));
         list
     }
-}
 
-fn stop(
-    app: &str,
-    api: &str,
-    code: Option<i64>,
-    reason: &str,
-    since_ms: i64,
-    probe_ms: Option<i64>,
-) -> Pause {
-    Pause {
-        app: app.to_owned(),
-        lane: String::new(),
-        api: api.to_owned(),
-        by_hand: false,
-        code: code.filter(|code| *code != 0),
-        reason: reason.to_owned(),
-        since_ms,
-        probe_ms,
-        spares: Spares::Nobody,
+    /// A bot is of no app; it stops what its lane says through it.
+    fn stopped(
+        &self,
+        place: usize,
+        api: &str,
+        code: Option<i64>,
+        reason: &str,
+        since_ms: i64,
+        probe_ms: Option<i64>,
+    ) -> Pause {
+        let (app, lane, api) = match self.apps.get(place) {
+            Some(app) => (&*app.name, "", api),
+            None => ("", self.lanes.bots.name(place), Api::Webhook.name()),
+        };
+        Pause {
+            app: app.to_owned(),
+            lane: lane.to_owned(),
+            api: api.to_owned(),
+            by_hand: false,
+            code: code.filter(|code| *code != 0),
+            reason: reason.to_owned(),
+            since_ms,
+            probe_ms,
+            spares: Spares::Nobody,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use feishu_im::Api;
-
+    use super::*;
     use crate::dispatch::breaker::{Breaker, BreakerEvent};
-    use crate::dispatch::core::{AppPlace, Core};
+    use crate::dispatch::core::AppPlace;
     use crate::dispatch::pace::Limits;
     use crate::job::AppId;
 

@@ -5,11 +5,13 @@
 //! While only a kind is paused, a lane that is not here may have a paused job at its head: whoever
 //! comes into such a lane is not trusted to be the first, the lane is read.
 
+use feishu_im::Api;
+
 use super::Core;
 use crate::dispatch::breaker::PauseKey;
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::pace::Limits;
-use crate::job::{AppId, Head, Reach, Steer};
+use crate::job::{AppId, Head, Kind, Reach, Steer};
 use crate::store::LaneHead;
 
 impl Core {
@@ -60,11 +62,25 @@ impl Core {
     /// back, is tried at once.
     pub(in crate::dispatch) fn probe(&mut self, reach: &Reach, steady_ms: i64) {
         let apps: Vec<usize> = self.within(reach).collect();
-        let call = reach.kind.map(crate::job::Kind::api);
-        let places = &self.apps;
+        // A bot is of no app.
+        let named = |bot: &str| reach.lane.as_ref().is_none_or(|lane| **lane == *bot);
+        let bots = self.lanes.bots.all();
+        let bots = bots.filter(|(bot, _)| reach.app.is_none() && named(bot));
+        let bots: Vec<usize> = bots.map(|(_, place)| place).collect();
+        self.probe_places(&[apps, bots].concat(), reach.kind.map(Kind::api), steady_ms);
+    }
+
+    /// The config has another URL or secret for this bot.
+    pub(in crate::dispatch) fn probe_bot(&mut self, name: &str, steady_ms: i64) {
+        let place = self.lanes.bots.named(name);
+        self.probe_places(place.as_slice(), None, steady_ms);
+    }
+
+    fn probe_places(&mut self, places: &[usize], call: Option<Api>, steady_ms: i64) {
+        let (apps, around) = (places, &self.places);
         self.pauses.probe_now(
             |key| match key {
-                PauseKey::Tenant(tenant) => apps.iter().any(|app| places[*app].tenant == tenant),
+                PauseKey::Tenant(tenant) => apps.iter().any(|app| around[*app].tenant == tenant),
                 PauseKey::App(app) => apps.contains(&app),
                 PauseKey::AppApi(app, api) => {
                     apps.contains(&app) && call.is_none_or(|call| call == api)
@@ -77,8 +93,8 @@ impl Core {
                 breaker.probe_now(steady_ms);
             }
         }
-        for app in apps {
-            let base = self.apps[app].base;
+        for place in places {
+            let base = self.places[*place].base;
             self.base_breakers[base].probe_now(steady_ms);
             self.looks[base].now(steady_ms);
         }
@@ -177,13 +193,11 @@ fn reached(lane: &mut LaneHead, wall_ms: i64) {
 
 #[cfg(test)]
 mod tests {
-    use feishu_im::Api;
-
     use super::*;
     use crate::dispatch::breaker::{Breaker, BreakerEvent};
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::lanes::{RANKS, WINDOW};
-    use crate::job::{Kind, Priority};
+    use crate::job::Priority;
 
     /// One app without windows, whose lanes are all known to be empty.
     fn core() -> Core {

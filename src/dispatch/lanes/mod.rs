@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use feishu_im::Api;
 
+use crate::dispatch::bots::Bots;
 use crate::job::{Head, Priority};
 use crate::store::LaneHead;
 use places::{Places, Sort, sort_of};
@@ -36,7 +37,7 @@ static NOBODY: BTreeSet<(u64, Slot)> = BTreeSet::new();
 
 /// An app's place in the config, and a lane of it.
 pub(super) type LaneName = (usize, Box<str>);
-/// Calls that share windows.
+/// Calls that share windows: of an app, or of a custom bot (`bots`).
 pub(super) type Group = (usize, Api);
 /// A lane's place in the window.
 pub(super) type Slot = u32;
@@ -90,6 +91,7 @@ pub(super) enum Doubtful {
 /// Lanes, and who of them may go.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
+    pub(super) bots: Bots,
     lanes: HashMap<Slot, Lane>,
     names: HashMap<LaneName, Slot>,
     next_slot: Slot,
@@ -134,6 +136,7 @@ fn rank_index(head: &Head) -> usize {
 impl Lanes {
     pub(super) fn new(apps: usize) -> Lanes {
         Lanes {
+            bots: Bots::behind(apps),
             places: (0..apps).map(|_| Places::of(apps)).collect(),
             rings: (0..apps).map(|_| Default::default()).collect(),
             ..Lanes::default()
@@ -143,6 +146,11 @@ impl Lanes {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// What the call of this job of `app` shares windows with.
+    pub(super) fn group(&self, app: usize, head: &Head) -> Group {
+        (self.bots.place(app, head).unwrap_or(app), head.api())
     }
 
     pub(super) fn holds(&self, name: &LaneName) -> bool {
@@ -278,7 +286,7 @@ impl Lanes {
         let Some(lane) = self.lanes.get(&slot) else {
             return;
         };
-        let group = (lane.name.0, head.api());
+        let group = self.group(lane.name.0, &head);
         self.ready.entry(group).or_default()[priority_index(head.priority)]
             .insert((lane.order, slot));
         self.place(slot, Place::Ready { head, other });
@@ -300,7 +308,7 @@ impl Lanes {
         };
         match &lane.place {
             Place::Ready { head, .. } => {
-                let group = (lane.name.0, head.api());
+                let group = self.group(lane.name.0, head);
                 if let Some(sets) = self.ready.get_mut(&group) {
                     sets[priority_index(head.priority)].remove(&(lane.order, slot));
                 }
@@ -399,8 +407,9 @@ impl Lanes {
         let soon_ms = self.wall_ms.saturating_add(DOUBT_SOON_MS);
         let mut ready: Option<(u64, Slot)> = None;
         let mut soon = false;
-        for (slot, lane) in self.lanes.iter().filter(|(_, lane)| lane.name.0 == group.0) {
-            let ours = |head: &Head| head.unknown.is_some() && head.api() == group.1;
+        for (slot, lane) in &self.lanes {
+            let ours =
+                |head: &Head| head.unknown.is_some() && self.group(lane.name.0, head) == group;
             match &lane.place {
                 Place::Ready { head, .. } if ours(head) => {
                     let this = (lane.order, *slot);
@@ -429,7 +438,7 @@ impl Lanes {
                 Some(other)
                     if !head.tried
                         && lane.served % SLOTS == SLOTS - 1
-                        && other.api() == head.api() =>
+                        && self.group(lane.name.0, other) == self.group(lane.name.0, head) =>
                 {
                     Some(other)
                 }
@@ -446,7 +455,7 @@ impl Lanes {
     }
 
     /// The lane's job goes: it is busy until `ended`.
-    pub(super) fn begin(&mut self, slot: Slot) -> Option<Head> {
+    pub(super) fn begin(&mut self, slot: Slot) -> Option<(LaneName, Head)> {
         let head = self.head(slot)?.clone();
         self.unlink(slot);
         self.next_order += 1;
@@ -454,9 +463,10 @@ impl Lanes {
         lane.order = self.next_order;
         lane.served = lane.served.wrapping_add(1);
         lane.place = Place::Busy { seq: head.seq };
-        let group = (lane.name.0, head.api());
+        let name = lane.name.clone();
+        let group = self.group(name.0, &head);
         *self.slots.entry(group).or_default() += 1;
-        Some(head)
+        Some((name, head))
     }
 
     /// The lane waits for a window of its own.

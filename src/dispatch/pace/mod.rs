@@ -235,6 +235,18 @@ impl Pace {
         }
     }
 
+    /// One more place behind the others, for a custom bot: no tenant, no chats, no people.
+    pub(crate) fn add_bot(&mut self, limits: Limits) {
+        self.months.push(Pause::default());
+        self.apps.push(App::new(Facts {
+            tenant: self.months.len() - 1,
+            limits,
+            row: 0,
+            learned: Learned::new(0),
+            made: Learned::new(0),
+        }));
+    }
+
     /// From now on the windows of this app have these sizes; what they hold stays held.
     pub(crate) fn set_limits(&mut self, app: usize, limits: Limits) {
         self.apps[app].facts.limits = limits;

@@ -12,7 +12,8 @@ use feishu_im::answers::{
 };
 use feishu_im::op::{self, ImageType, UrgentWay};
 use feishu_im::{
-    Api, BatchContent, BatchLists, CONTENT_KEYS, Content, FileSource, IdType, Reply, Request,
+    Api, BatchContent, BatchLists, CONTENT_KEYS, Content, FileSource, HookContent, IdType, Reply,
+    Request,
 };
 use serde_json::{Map, Value};
 
@@ -169,6 +170,7 @@ pub(super) fn request(
         .request(),
         // What a look asks follows from the job that it is about (`doubt`), not from its own row.
         (Kind::History, _) => return Err(Misfit(String::from("a look has no content"))),
+        (Kind::Webhook, _) => return Err(Misfit(String::from("a bot has a way of its own"))),
         (
             Kind::Reply
             | Kind::Edit
@@ -276,6 +278,15 @@ fn uuid(marked: &Marked, words: &Words) -> String {
         true => format!("{uuid}.k"),
         false => uuid,
     }
+}
+
+/// What a custom bot says. It was checked at the door, by the rules of that day.
+///
+/// # Errors
+/// As `request`.
+pub(super) fn hook_content(marked: &Marked) -> Result<HookContent, Misfit> {
+    let words = Words::of(marked)?;
+    HookContent::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {

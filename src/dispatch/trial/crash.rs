@@ -40,6 +40,7 @@ fn crash(trial: &mut Trial, down_ms: i64) {
         .map(|((app, second), calls)| Past {
             app,
             api: Api::SendMessage,
+            bot: None,
             second,
             calls,
         })

@@ -149,7 +149,7 @@ async fn store(
 ) -> Response {
     let state = &relay.state;
     let now_ms = state.clock.wall_ms();
-    let door = bearer.caller.door(&state.apps, now_ms);
+    let door = bearer.caller.door(&state.apps, &state.bots(), now_ms);
     let life_ms = asked.expires_ms.or(door.expires_in_ms);
     let terms = Terms {
         app: bearer.app_name.clone(),

@@ -276,6 +276,9 @@ fn args(kind: Kind) -> Value {
         | Kind::DelayUpdateCard
         | Kind::SendEphemeral
         | Kind::UpdateUrlPreviews => acts::fields_of(kind),
+        Kind::Webhook => {
+            fields(json!({"bot": text("One of the custom bots of the config, by its name.")}))
+        }
         Kind::UploadImage => image(),
         Kind::UploadFile => file(),
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => people(),
@@ -292,7 +295,7 @@ fn args(kind: Kind) -> Value {
     properties.extend(target(kind.needs()));
     match kind {
         Kind::Send | Kind::Reply | Kind::Edit => properties.extend(content(false)),
-        Kind::BatchSend => properties.extend(content(true)),
+        Kind::BatchSend | Kind::Webhook => properties.extend(content(true)),
         _ => {}
     }
     let mut object = closed(Value::Object(properties));
@@ -300,6 +303,8 @@ fn args(kind: Kind) -> Value {
         Kind::Send => "A message to one receiver (`to`), with exactly one content.",
         Kind::BatchSend =>
             "A message to many people, with exactly one content and at least one list that is not empty.",
+        Kind::Webhook =>
+            "What the custom bot `bot` says in its group, with exactly one content; nothing can be taken back.",
         Kind::UploadImage => "An image; `data` is needed.",
         Kind::UploadFile => "A file; `data` and `file_name` are needed.",
         Kind::UrgentApp | Kind::UrgentSms | Kind::UrgentPhone => "Buzzes `users` about `message`.",

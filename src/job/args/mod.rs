@@ -4,6 +4,7 @@
 
 mod cards;
 mod carried;
+mod hooks;
 mod messages;
 
 use std::cell::Cell;
@@ -107,6 +108,7 @@ pub(super) fn read(
             reader.done(Vec::new(), None)
         }
         Kind::UpdateUrlPreviews => reader.update_url_previews(),
+        Kind::Webhook => reader.webhook(),
         Kind::BatchProgress | Kind::ReadUsers | Kind::BatchReadUser | Kind::History => {
             reader.fields.flaw("", "the relay makes these jobs itself");
             reader.done(Vec::new(), None)
@@ -518,6 +520,7 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
         | Kind::DelayUpdateCard
         | Kind::SendEphemeral
         | Kind::UpdateUrlPreviews => reader.known_of_card(kind),
+        Kind::Webhook => reader.bot(),
         Kind::Pin
         | Kind::Unpin
         | Kind::Recall
@@ -530,7 +533,7 @@ pub(super) fn known(kind: Kind) -> Vec<&'static str> {
     }
     if matches!(
         kind,
-        Kind::Send | Kind::BatchSend | Kind::Reply | Kind::Edit
+        Kind::Send | Kind::BatchSend | Kind::Reply | Kind::Edit | Kind::Webhook
     ) {
         reader.content(|_| None);
     }

@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::json;
 use sha2::Sha256;
 
 use super::nameless_debug;
+use crate::content::{HookContent, Signed};
 use crate::endpoints::Api;
 use crate::request::{Body, Request};
 
@@ -17,12 +17,10 @@ pub struct Webhook<'a> {
     pub path: &'a str,
     /// The query of the bot's URL without its `?`; empty for none.
     pub query: &'a str,
-    /// The platform's type.
-    pub msg_type: &'a str,
-    /// Content as text of a JSON object; for `interactive` the card.
-    pub object: &'a str,
-    /// When it is sent, Unix seconds, and the signature of that time; none for a bot without a secret.
-    pub signed: Option<(i64, &'a str)>,
+    /// What is said.
+    pub content: &'a HookContent,
+    /// The time it is sent, signed; none for a bot without a secret.
+    pub signed: Option<Signed<'a>>,
 }
 
 impl Webhook<'_> {
@@ -31,24 +29,8 @@ impl Webhook<'_> {
         let mut request = Request::new(Api::Webhook, &["hook"]);
         request.path = self.path.to_owned();
         request.query = self.query.to_owned();
-        request.body = Body::Json(self.body().into());
+        request.body = Body::Json(self.content.body(self.signed));
         request
-    }
-
-    fn body(&self) -> String {
-        let mut body = String::from("{");
-        if let Some((timestamp, sign)) = self.signed {
-            // The time travels as a string.
-            let (timestamp, sign) = (json!(timestamp.to_string()), json!(sign));
-            body.push_str(&format!("\"timestamp\":{timestamp},\"sign\":{sign},"));
-        }
-        let field = match self.msg_type {
-            "interactive" => "card",
-            _ => "content",
-        };
-        let (msg_type, object) = (json!(self.msg_type), self.object);
-        body.push_str(&format!("\"msg_type\":{msg_type},\"{field}\":{object}}}"));
-        body
     }
 }
 
@@ -70,12 +52,15 @@ mod tests {
     const PATH: &str = "/open-apis/bot/v2/hook/x-1";
 
     #[test]
-    fn a_message_is_an_object_and_a_card_has_a_field_of_its_own() {
+    fn a_message_goes_to_the_url_as_it_stands_and_a_card_has_a_field_of_its_own() {
+        let content = |msg_type: &str, object: &str| HookContent {
+            msg_type: msg_type.to_owned(),
+            object: object.to_owned(),
+        };
         let text = Webhook {
             path: PATH,
             query: "",
-            msg_type: "text",
-            object: r#"{"text":"a"}"#,
+            content: &content("text", r#"{"text":"a"}"#),
             signed: None,
         };
         let call = format!("POST {PATH}");
@@ -86,9 +71,11 @@ mod tests {
         );
         let card = Webhook {
             query: "a=b",
-            msg_type: "interactive",
-            object: r#"{"elements":[]}"#,
-            signed: Some((1_599_360_473, "s=")),
+            content: &content("interactive", r#"{"elements":[]}"#),
+            signed: Some(Signed {
+                timestamp: 1_599_360_473,
+                sign: "s=",
+            }),
             ..text
         };
         check(

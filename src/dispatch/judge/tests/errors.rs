@@ -84,7 +84,7 @@ const EXT: [(&str, char); 24] = [
     ("Internal Error", 'A'),
 ];
 /// Reasons of a card that was not made, and words that decide.
-const CARDS: [(i64, &str, char); 17] = [
+pub(super) const CARDS: [(i64, &str, char); 17] = [
     (100_290, "", 'C'),
     (11_310, "template is not visible to app", 'P'),
     (11_310, "element exceeds the limit", 'C'),
@@ -105,7 +105,7 @@ const CARDS: [(i64, &str, char); 17] = [
 ];
 
 /// A line of the page: code, letter, what pauses.
-fn rows(page: &'static str) -> impl Iterator<Item = (i64, char, Option<PauseScope>)> {
+pub(super) fn rows(page: &'static str) -> impl Iterator<Item = (i64, char, Option<PauseScope>)> {
     page.split(',').map(|row| {
         let words: Vec<&str> = row.split_whitespace().collect();
         let pause = words.get(2).map(|word| match *word {
@@ -156,7 +156,7 @@ fn does(api: Api, verdict: &Verdict, letter: char, pause: Option<PauseScope>) {
 }
 
 /// The pages that speak of this endpoint. A later page has the last word about a number.
-fn pages(api: Api) -> Vec<&'static str> {
+pub(super) fn pages(api: Api) -> Vec<&'static str> {
     match api {
         Api::BatchSend => vec![GATEWAY, BATCH],
         Api::Webhook => vec![GATEWAY, WEBHOOK],

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 
 use super::server::json;
 use super::*;
+use crate::content::HookContent;
 use crate::hook::{Hook, HookOptions};
 
 const PATH: &str = "/open-apis/bot/v2/hook/very-private";
@@ -19,14 +20,20 @@ fn hook(url: &str, secret: Option<&str>) -> Hook {
     .expect("the options are right")
 }
 
+fn text(words: &str) -> HookContent {
+    HookContent {
+        msg_type: "text".to_owned(),
+        object: format!(r#"{{"text":"{words}"}}"#),
+    }
+}
+
 #[tokio::test]
 async fn a_bot_says_it_once_without_a_token_and_signs_the_time_it_is_given() {
     let server = Server::start(|_, _| json(r#"{"StatusCode":0,"code":0,"msg":"success"}"#)).await;
-    let text = r#"{"text":"a"}"#;
     let signed = hook(&server.url, Some("demo"));
-    let exchange = signed.say("text", text, 1_599_360_473).await;
+    let exchange = signed.say(&text("a"), 1_599_360_473).await;
     assert_eq!(verdict(&exchange).class, Class::Done);
-    hook(&server.url, None).say("text", text, 7).await;
+    hook(&server.url, None).say(&text("a"), 7).await;
     let seen = server.seen("");
     let calls: Vec<&str> = seen.iter().map(|one| one.call.as_str()).collect();
     let call = format!("POST {PATH}?x=y");
@@ -65,7 +72,7 @@ async fn nothing_that_is_said_of_a_bot_holds_its_url_or_its_secret() {
     let gone = hook("http://127.0.0.1:9", Some("hush"));
     let lost = hook(&server.url, Some("hush"));
     for hook in [gone, lost] {
-        let exchange = hook.say("text", r#"{"text":"quiet"}"#, 7).await;
+        let exchange = hook.say(&text("quiet"), 7).await;
         let fault = exchange.answer.as_ref().expect_err("nobody answers");
         let said = format!("{fault} {exchange:?} {hook:?}");
         for secret in ["very-private", "hush", "quiet", "x=y"] {

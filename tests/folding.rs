@@ -12,6 +12,7 @@ use support::House;
 use support::jobs::{
     MINUTE, SECOND, acted, child, id, made, pass, path, post, sent, tried, until_state,
 };
+use support::openapis::MESSAGES;
 use support::stream::Stream;
 
 const UPDATE: &str = "PATCH /open-apis/im/v1/messages/:message_id";
@@ -321,4 +322,47 @@ async fn a_card_patched_faster_than_it_may_be_ends_on_its_last_state_and_feishu_
         }
     }
     assert_eq!(folded + seen.len(), PATCHES);
+}
+
+/// In Feishu's own form too: whoever waits for an update that a newer one carried gets the newer one's answer.
+#[tokio::test]
+async fn a_folded_patch_gets_the_newer_ones_answer() {
+    let mut house = House::new().await;
+    let sdk = house.sdk().await;
+    let message = shown(&house).await;
+    let at = format!("{MESSAGES}/{message}");
+    let patch = |word: &str| {
+        let (sdk, at) = (sdk.clone(), at.clone());
+        let body = json!({"content": card(word).to_string()});
+        let headers = [("x-relay-wait", "50s")];
+        tokio::spawn(async move { sdk.with("PATCH", &at, body, &headers).await })
+    };
+    house
+        .faults(json!([{"call": UPDATE, "do": "429", "when": "before", "reset_s": 60}]))
+        .await;
+    // The first is tried, and stays what it is; the other two wait behind it.
+    let mut waiting = Vec::new();
+    for (n, word) in ["tried", "older", "newest"].into_iter().enumerate() {
+        waiting.push(patch(word));
+        let list = "/v1/jobs?kind=update_card&state=queued";
+        let there = |told: &Value| {
+            let jobs = told["jobs"].as_array().unwrap();
+            jobs.len() == n + 1 && jobs[n]["attempts"][0]["outcome"] == "limited"
+        };
+        house.until(list, there).await;
+    }
+    house.faults(json!([])).await;
+    house.advance(2 * MINUTE).await;
+    let mut said = Vec::new();
+    for one in waiting {
+        said.push(one.await.unwrap());
+    }
+    for one in &said {
+        assert_eq!(one.is_feishus().code(), 0, "{one:?}");
+    }
+    let traces: Vec<&str> = said.iter().map(|one| one.header("x-tt-logid")).collect();
+    assert_ne!(traces[0], traces[2]);
+    assert_eq!(traces[1], traces[2]);
+    assert_eq!(said[1].text, said[2].text);
+    assert_eq!(words(&house).await, ["tried", "newest"]);
 }

@@ -85,9 +85,18 @@ pub struct Upload(UnixStream);
 impl Upload {
     /// `length`: what the head announces.
     pub async fn begin(house: &House, path: &str, length: usize) -> Upload {
+        Upload::begin_as(house, path, "", length).await
+    }
+
+    /// The same with a token, if it is not empty.
+    pub async fn begin_as(house: &House, path: &str, token: &str, length: usize) -> Upload {
+        let token = match token {
+            "" => String::new(),
+            token => format!("authorization: Bearer {token}\r\n"),
+        };
         let mut stream = UnixStream::connect(house.socket()).await.unwrap();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {length}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}content-type: {}\r\ncontent-length: {length}\r\n\r\n",
             Form::media()
         );
         stream.write_all(head.as_bytes()).await.unwrap();

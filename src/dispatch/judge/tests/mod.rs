@@ -1,6 +1,7 @@
 //! The rules of outcomes: one test a sentence.
 
 mod errors;
+mod page;
 mod table;
 
 use feishu_im::exchange::{Exchange, Fault, NotSentKind, Reply, TokenFault, UnknownKind};

@@ -350,9 +350,12 @@ async fn a_job_is_canceled_once_and_a_strange_id_is_404() {
 #[tokio::test]
 async fn strange_paths_and_methods_are_problems_and_every_answer_is_dressed() {
     let house = House::open("").await;
-    for path in ["/nothing", "/v1", "/v1/jobs/", "/open-apis/im/v1/messages"] {
+    for path in ["/nothing", "/v1", "/v1/jobs/", "/open-api/im/v1/messages"] {
         house.get(path).await.is_problem(404);
     }
+    let feishu = house.get("/open-apis/im/v1/messages").await;
+    let code = feishu.body["code"].as_i64();
+    assert_eq!((feishu.status, code), (400, Some(99_991_661)), "{feishu:?}");
     let wrong = Told::of(house.request("DELETE", "/v1/jobs")).await;
     wrong.is_problem(405);
     assert!(wrong.header("allow").contains("POST"), "{wrong:?}");

@@ -108,6 +108,22 @@ async fn a_key_is_brought_anew_once_and_never_after_an_unknown_attempt() {
     assert!(house.effects("message").await.is_empty());
 }
 
+/// A part says what the batch was accepted with, so the batch fails; the next one has a new key.
+#[tokio::test]
+async fn a_batch_that_was_refused_for_its_key_leaves_none_for_the_next() {
+    let house = House::new().await;
+    let refused = json!({"call": "POST /open-apis/message/v4/batch_send/", "do": "code", "http": 200, "code": 11227, "count": 1});
+    house.faults(json!([refused])).await;
+    let people = json!(["ou_5a9db0c0000000000000000000000001"]);
+    let batch =
+        json!({"kind": "batch_send", "args": {"open_ids": people, "image": {"data": PIXEL}}});
+    let failed = ended(&house, batch.clone(), "failed").await;
+    assert_eq!(failed["error"]["code"], 11227, "{failed:#}");
+    assert_eq!(uploads(&house).await, 1);
+    ended(&house, batch, "done").await;
+    assert_eq!(uploads(&house).await, 2);
+}
+
 #[tokio::test]
 async fn a_kill_before_the_new_key_is_there_loses_nothing() {
     let mut house = House::new().await;

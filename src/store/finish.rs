@@ -148,10 +148,14 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
                 Whole::again(tx.now.wall_ms)
             }
             None => Whole::of(&result.end),
-            Some(n) => match finish_part(tx, result, n).await? {
-                Some(whole) => whole,
-                None => continue,
-            },
+            Some(n) => {
+                // A batch does not go on with another key, but the next one shall not take this again.
+                keys::renew(tx, result).await?;
+                match finish_part(tx, result, n).await? {
+                    Some(whole) => whole,
+                    None => continue,
+                }
+            }
         };
         rows.push(row_json(result, &whole, tx));
     }

@@ -39,11 +39,16 @@ pub(super) struct Send {
     /// Many receivers in few calls: open_ids, one a line
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     open_ids: Option<PathBuf>,
-    /// The same with user_ids
+    /// user_ids; --departments FILE: department ids
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     user_ids: Option<PathBuf>,
     /// The same with department ids
-    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "to",
+        hide_short_help = true
+    )]
     departments: Option<PathBuf>,
     /// App to send as; else the first in the config
     #[arg(long, value_name = "NAME")]

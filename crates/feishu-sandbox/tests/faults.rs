@@ -154,7 +154,7 @@ async fn a_cut_answer_promises_more_than_it_sends() {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let length = head
         .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
+        .find_map(|line| line.strip_prefix("Content-Length: "))
         .unwrap();
     let length: usize = length.parse().unwrap();
     assert_eq!(body.len(), length / 2);

@@ -366,3 +366,37 @@ async fn a_folded_patch_gets_the_newer_ones_answer() {
     assert_eq!(said[1].text, said[2].text);
     assert_eq!(words(&house).await, ["tried", "newest"]);
 }
+
+/// What carried it may have come as a job of `/v1/jobs`: its answer is told in Feishu's form.
+#[tokio::test]
+async fn an_edit_that_a_job_carried_is_answered_with_its_message() {
+    let mut house = House::new().await;
+    let sdk = house.sdk().await;
+    let message = sent(&house).await;
+    house
+        .faults(json!([{"call": EDIT, "do": "429", "when": "before", "reset_s": 60}]))
+        .await;
+    let edit = |word: &str| json!({"kind": "edit", "args": {"message": message, "text": word}});
+    let tried = post(&house, edit("tried")).await;
+    let limited = |job: &Value| job["attempts"][0]["outcome"] == "limited";
+    house.until(&path(&tried), limited).await;
+    let older = {
+        let (sdk, at) = (sdk.clone(), format!("{MESSAGES}/{message}"));
+        let content = json!({"text": "older"}).to_string();
+        let body = json!({"msg_type": "text", "content": content});
+        let headers = [("x-relay-wait", "50s")];
+        tokio::spawn(async move { sdk.with("PUT", &at, body, &headers).await })
+    };
+    let list = "/v1/jobs?kind=edit&state=queued";
+    let two = |told: &Value| told["jobs"].as_array().unwrap().len() == 2;
+    house.until(list, two).await;
+    let newest = post(&house, edit("newest")).await;
+    house.faults(json!([])).await;
+    house.advance(2 * MINUTE).await;
+    let said = older.await.unwrap();
+    assert_eq!((said.status, said.code()), (200, 0), "{said:?}");
+    let newest = house.settled(&newest).await;
+    assert_eq!(said.body["data"], newest["receipt"]);
+    assert_eq!(said.body["data"]["message_id"], *message);
+    assert_eq!(house.effects("edit").await.len(), 2);
+}

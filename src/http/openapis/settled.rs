@@ -113,8 +113,8 @@ impl Relay {
         if let Some(carrier) = carrier {
             let carrier = self.state.store.said(&[carrier]).await;
             return match carrier.unwrap_or_default().pop() {
-                Some(carrier) if carrier.answer.is_some() => as_it_came(&carrier),
-                _ => said(StatusCode::OK, &success(&json!({}))),
+                Some(carrier) => as_it_came(&carrier),
+                None => said(StatusCode::OK, &success(&json!({}))),
             };
         }
         as_it_came(now)

@@ -609,6 +609,8 @@ async fn what_cannot_be_kept_is_refused_in_feishus_shape_and_changes_nothing() {
     ] {
         send(&sdk, "x", &[header]).await.refuses(400, 99_992_402);
     }
+    let twice = [NOW, LONG];
+    send(&sdk, "x", &twice).await.refuses(400, 99_992_402);
     let (_, jobs) = house.request("GET", "/v1/jobs", None).await;
     assert_eq!(jobs["jobs"], json!([]));
     pause(&house).await;

@@ -48,10 +48,12 @@ pub(super) fn wait(caller: &Caller, headers: &HeaderMap) -> Result<Wait, Refusal
         ms: i64::clamp(ms, 0, WAIT_MS_MAX),
         children: false,
     };
-    let Some(said) = headers.get(WAIT) else {
+    let mut given = headers.get_all(WAIT).iter();
+    let Some(said) = given.next() else {
         return Ok(own(caller.wait_ms().unwrap_or(WAIT_MS)));
     };
-    let ms = said.to_str().ok().and_then(|text| duration(text.trim()));
+    let text = said.to_str().ok().filter(|_| given.next().is_none());
+    let ms = text.and_then(|text| duration(text.trim()));
     ms.map(own).ok_or_else(|| {
         let msg = "X-Relay-Wait is a duration such as 10s, or 0";
         Refusal::new(StatusCode::BAD_REQUEST, BAD_FIELD, msg)

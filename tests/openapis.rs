@@ -448,6 +448,12 @@ async fn a_forwards_uuid_counts_for_its_target_and_a_headers_key_for_its_call() 
     assert_eq!(pin("POST", PINS, body).await, pinned);
     assert_eq!(house.effects("pin").await.len(), 1);
     assert_eq!(house.effects("unpin").await.len(), 1);
+    // One key for two messages is two calls, each of them once.
+    let other = send(&sdk, "y", &[LONG]).await.id();
+    for id in [&id, &other, &other] {
+        pin("DELETE", &of(id, ""), Value::Null).await;
+    }
+    assert_eq!(house.effects("recall").await.len(), 2);
 }
 
 #[tokio::test]

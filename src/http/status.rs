@@ -139,7 +139,7 @@ struct Told<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = StoreFault)]
 struct ToldFault<'a> {
-    /// `full`, `read_only`, `damaged`, `gone`, `failing`, `busy` or `closing`.
+    /// `full`, `read_only`, `damaged`, `gone`, `failing`, `busy`, `linked` or `closing`.
     #[serde(rename = "type")]
     name: &'a str,
     /// The file and what to do, for people.

@@ -52,7 +52,7 @@ impl Files {
         for (path, was) in &self.opened {
             match std::fs::metadata(path) {
                 Ok(file) if file.nlink() > 1 => {
-                    return Err(Failure::new(Cause::Busy, path, &open::TWO_NAMES));
+                    return Err(Failure::new(Cause::Linked, path, &open::TWO_NAMES));
                 }
                 Ok(file) if id(&file) == *was => log_len = file.len(),
                 Ok(_) => return Err(Failure::new(Cause::Gone, path, &"replaced")),

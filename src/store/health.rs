@@ -32,6 +32,8 @@ pub enum Cause {
     Failing,
     /// Another program holds the file.
     Busy,
+    /// The file has a second name.
+    Linked,
     /// A rule of the schema was broken: a fault of the relay.
     Rule,
     /// The daemon is stopping.
@@ -48,6 +50,7 @@ impl Cause {
             Cause::Gone => "gone",
             Cause::Failing => "failing",
             Cause::Busy => "busy",
+            Cause::Linked => "linked",
             Cause::Rule => "rule",
             Cause::Closing => "closing",
         }
@@ -62,6 +65,7 @@ impl Cause {
             Cause::Gone => "the relay's database was deleted or replaced",
             Cause::Failing => "the relay's disk answers with errors",
             Cause::Busy => "another program holds the relay's database",
+            Cause::Linked => "the relay's database has a second name",
             Cause::Rule => "the store refused what it was asked",
             Cause::Closing => "the relay is stopping",
         }
@@ -122,6 +126,9 @@ impl Failure {
             ),
             Cause::Failing => format!("{path}: {error}; look at the disk"),
             Cause::Busy => format!("{path}: {error}; another program holds it"),
+            Cause::Linked => format!(
+                "{path}: {error}; remove one of them, the relay goes on by itself (a snapshot must copy, not link)"
+            ),
             Cause::Rule | Cause::Closing => format!("{path}: {error}"),
         };
         Failure { cause, text }

@@ -307,7 +307,7 @@ fn system(path: &Path, error: &std::io::Error) -> StoreError {
 
 fn sorted(failure: Failure) -> StoreError {
     match failure.cause {
-        Cause::Full | Cause::Failing | Cause::Busy | Cause::Closing => {
+        Cause::Full | Cause::Failing | Cause::Busy | Cause::Linked | Cause::Closing => {
             StoreError::Unavailable(failure)
         }
         Cause::ReadOnly | Cause::Damaged | Cause::Gone | Cause::Rule => {

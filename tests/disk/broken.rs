@@ -115,6 +115,24 @@ async fn a_database_with_two_names_is_refused_and_a_symbolic_link_is_followed() 
     assert!(said(&ended).contains("leads nowhere"), "{}", said(&ended));
 }
 
+#[tokio::test]
+async fn a_second_name_stops_a_running_relay_until_it_is_gone() {
+    let (house, ids) = waiting(1).await;
+    let other = house.dir.path().join("snapshot.db");
+    fs::hard_link(house.database(), &other).unwrap();
+    let refused = house
+        .request("POST", "/v1/jobs", Some(message(json!({}))))
+        .await;
+    assert_eq!(refused.0, 503, "{}", refused.1);
+    let (_, status) = house.request("GET", "/v1/status", None).await;
+    assert_eq!(status["store_fault"]["type"], "linked", "{status:#}");
+    fs::remove_file(&other).unwrap();
+    house.until("/readyz", |answer| *answer == "ready\n").await;
+    let id = post(&house, message(json!({}))).await;
+    assert_eq!(house.settled(&id).await["state"], "done");
+    assert_eq!(house.job(&ids[0]).await["state"], "queued");
+}
+
 /// What a power cut leaves: all that was acknowledged, and the beginning of a write that was not.
 #[tokio::test]
 async fn a_torn_end_of_the_log_loses_nothing_that_was_acknowledged() {

@@ -293,7 +293,7 @@ impl Written<'_> {
     }
 
     /// Within what the caller's uuid is unique, hashed: messages and replies share one space, each of
-    /// the forwards has one for a target, and a key of a header one for its call.
+    /// the forwards has one for a target, and a key of a header one for its call and what that names.
     fn space(&self, kind: Kind, key: Option<&str>) -> Option<[u8; 32]> {
         let mut words = self.query.iter();
         let word = words
@@ -310,7 +310,17 @@ impl Written<'_> {
             _ => self.field("receive_id"),
         };
         let given = key.or(own)?;
-        let whole = json!([within, target, given]).to_string();
+        // The same key for two messages would swallow the second edit or recall.
+        let path: Vec<&str> = match (key, within) {
+            (None, _) | (_, "message") => Vec::new(),
+            _ => self
+                .call
+                .params
+                .iter()
+                .map(|(_, value)| value.as_str())
+                .collect(),
+        };
+        let whole = json!([within, target, path, given]).to_string();
         Some(Sha256::digest(whole.as_bytes()).into())
     }
 }

@@ -47,6 +47,8 @@ GET  /metrics                 all of it in numbers, for Prometheus
 GET  /openapi.json            all of this for programs: OpenAPI 3.1
 GET  /healthz                 200 while the process runs
 GET  /readyz                  200 while jobs are accepted
+
+ANY  /open-apis/...           Feishu's own API, for its SDKs: with this relay as their base URL
 ";
 
 /// `GET /`

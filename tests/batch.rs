@@ -682,3 +682,17 @@ async fn a_part_under_way_at_a_crash_is_in_doubt_and_the_rest_is_sent() {
     assert_eq!(parts(&job), ["done", "in_doubt", "done"]);
     assert_eq!(house.effects("batch").await.len(), 3);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_done_is_taken_back_by_its_job() {
+    let house = House::new().await;
+    let job = house.post(batch(2)).await;
+    let job = house.settled(id(&job)).await;
+    assert_eq!(job["state"], "done", "{job:#}");
+    let recall = json!({"kind": "batch_recall", "args": {"batch": job["id"]}});
+    let recall = house.post(recall).await;
+    let recall = house.settled(id(&recall)).await;
+    assert_eq!(recall["state"], "done", "{recall:#}");
+    assert_eq!(parts(&recall), ["done", "done"]);
+    assert_eq!(house.effects("batch_recall").await.len(), 2);
+}

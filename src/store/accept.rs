@@ -17,7 +17,7 @@ use crate::store::mark;
 use crate::store::receivers;
 use crate::store::writer::Tx;
 use crate::store::{
-    AcceptError, Accepted, Cause, Failure, StoreError, fold, fresh, openapis, upload,
+    AcceptError, Accepted, Cause, Failure, StoreError, dependents, fold, fresh, openapis, upload,
 };
 
 /// A stored job that a request names.
@@ -306,6 +306,14 @@ fn place(
         taken.receiver = Some(receiver.clone());
     }
     let mut row = row(tx, job, id, seq, app, above, &taken);
+    let recalled = dependents::recalled(job.kind, &taken.resolved);
+    row.parts += recalled.len() as i64;
+    plan.parts.extend(
+        recalled
+            .into_iter()
+            .enumerate()
+            .map(|(n, args)| (seq, n as i64, args, 1)),
+    );
     if let Some(args) = args {
         row.args = args;
     }

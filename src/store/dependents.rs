@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value, json};
 use sqlx::Row;
 
-use crate::job::{AppId, Fault, JobId, Makes, State};
+use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
 use crate::store::mark;
 use crate::store::writer::Tx;
 
@@ -154,16 +154,26 @@ async fn spread_batch(tx: &mut Tx<'_>, row: &sqlx::sqlite::SqliteRow) -> Result<
     recall_parts(tx, row.get("seq"), batches).await
 }
 
+/// What each part of a recall says whose batch was done when it was accepted.
+pub(super) fn recalled(kind: Kind, resolved: &Map<String, Value>) -> Vec<String> {
+    match resolved.get("batch") {
+        Some(Value::Array(batches)) if kind == Kind::BatchRecall => part_args(batches),
+        _ => Vec::new(),
+    }
+}
+
+fn part_args(batches: &[Value]) -> Vec<String> {
+    let one = |id| json!({"batch": id}).to_string();
+    batches.iter().map(one).collect()
+}
+
 /// One part per batch id for the recall `seq`.
 pub(super) async fn recall_parts(
     tx: &mut Tx<'_>,
     seq: i64,
     batches: &[Value],
 ) -> Result<(), sqlx::Error> {
-    let args: Vec<String> = batches
-        .iter()
-        .map(|id| json!({"batch": id}).to_string())
-        .collect();
+    let args = part_args(batches);
     let parts: Vec<(i64, i64, &str, i64)> = args
         .iter()
         .enumerate()

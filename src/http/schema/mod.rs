@@ -233,11 +233,8 @@ fn envelope(child: bool) -> Vec<(&'static str, Value)> {
         (
             "on_refused",
             words(
-                "When Feishu refuses a card for its form.",
-                OnRefused::ALL
-                    .iter()
-                    .map(|one| one.name())
-                    .filter(|name| *name != OnRefused::Degrade.name()),
+                "When Feishu refuses a card for its form; `degrade` is for `send` and `reply` of a card.",
+                OnRefused::ALL.iter().map(|one| one.name()),
             ),
         ),
     ];

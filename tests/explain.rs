@@ -53,6 +53,22 @@ async fn an_unknown_code_ends_with_1_and_says_what_the_relay_does_with_it() {
 }
 
 #[tokio::test]
+async fn the_relays_own_codes_are_explained_as_its_own() {
+    for code in 990_001..=990_007 {
+        let code = code.to_string();
+        let ended = say(&["explain", &code], "C").await;
+        assert_eq!(ended.code, 0, "{}", ended.out);
+        assert!(ended.out.contains("the relay's own"), "{}", ended.out);
+    }
+    let chinese = say(&["explain", "990001", "--lang", "zh"], "C").await;
+    assert!(chinese.out.contains("已过期"), "{}", chinese.out);
+    let json = say(&["explain", "990001", "--json"], "C").await.out;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["relay"]["zh"].is_string(), "{json:#}");
+    assert_eq!(say(&["explain", "990008"], "C").await.code, 1);
+}
+
+#[tokio::test]
 async fn a_new_token_opens_the_relay_by_its_hash_alone() {
     let made = say(&["token", "alertmanager"], "C").await;
     let lines: Vec<&str> = made.out.lines().collect();

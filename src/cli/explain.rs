@@ -11,6 +11,45 @@ use serde_json::{Value, json};
 use super::exit::{Ended, Exit};
 use super::out;
 
+/// Codes of the relay's own, which callers of `/open-apis` meet: English, Chinese.
+const OWN: [(i64, &str, &str); 7] = [
+    (
+        990_001,
+        "The job that the id stands for expired before it was sent.",
+        "该 ID 对应的任务在发送前已过期。",
+    ),
+    (
+        990_002,
+        "The job that the id stands for was canceled.",
+        "该 ID 对应的任务已被取消。",
+    ),
+    (
+        990_003,
+        "A read on a promised id whose job is not settled yet; ask again later.",
+        "读取的承诺 ID 对应的任务尚未完成，请稍后再试。",
+    ),
+    (
+        990_004,
+        "No call is made now: a pause, an outage, the rest of the month, no token; the message says which.",
+        "目前不发起调用：已暂停、飞书不可用、本月额度将尽或没有 token；具体见 msg。",
+    ),
+    (
+        990_005,
+        "No room: nothing was stored or sent; come again after Retry-After.",
+        "没有空间：未保存也未发送；请在 Retry-After 之后重试。",
+    ),
+    (
+        990_006,
+        "It was sent and no answer came; what only reads was tried again before.",
+        "请求已发出但没有收到应答；只读请求已先行重试。",
+    ),
+    (
+        990_007,
+        "The job that the id stands for failed without a code of Feishu's.",
+        "该 ID 对应的任务失败，且没有飞书的错误码。",
+    ),
+];
+
 /// Say what a code of Feishu means, and what the relay does about it
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -78,6 +117,9 @@ impl Explain {
         let Some(code) = self.code else {
             return self.list(lang);
         };
+        if let Some((_, en, zh)) = OWN.iter().find(|(own, _, _)| *own == code) {
+            return self.own(code, &Words::new(*en, *zh), lang);
+        }
         let rows = codes::explain(code);
         if self.json {
             let meanings: Vec<Value> = rows.iter().map(|row| meaning(row)).collect();
@@ -108,6 +150,21 @@ impl Explain {
             out::line(&format!("  {}", unknown().in_lang(lang)))?;
         }
         Ok(Exit::Failed)
+    }
+
+    fn own(&self, code: i64, words: &Words, lang: Lang) -> Ended {
+        if self.json {
+            let answer = json!({"code": code, "meanings": [], "relay": words.json()});
+            out::json(&answer.to_string())?;
+            return Ok(Exit::Fine);
+        }
+        let whose = match lang {
+            Lang::En => "the relay's own, at /open-apis",
+            Lang::Zh => "本程序自己的错误码（/open-apis）",
+        };
+        out::line(&format!("{code}  {whose}"))?;
+        out::line(&format!("  {}", words.in_lang(lang)))?;
+        Ok(Exit::Fine)
     }
 
     fn list(&self, lang: Lang) -> Ended {

@@ -537,6 +537,12 @@ async fn a_promise_that_failed_is_answered_with_feishus_refusal() {
         sdk.with("POST", &of(&sent, "/reply"), reply("b"), &[LONG])
             .await,
     );
+    // A read on either is told the same.
+    check(sdk.with("GET", &of(&sent, ""), Value::Null, &[LONG]).await);
+    check(
+        sdk.with("GET", &of(&answer, ""), Value::Null, &[LONG])
+            .await,
+    );
     assert_eq!(house.effects("message").await.len(), 0);
     // It frees its uuid.
     let mut body = body;

@@ -11,31 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 pub use feishu_im::Api;
-use feishu_im::Repeat;
 use futures_util::Stream;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::job::AppId;
-
-/// An endpoint that a call names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint<'a> {
-    /// Which.
-    pub api: Api,
-    /// What stands for the parameters of its path, in order, percent-encoded.
-    pub params: Vec<&'a str>,
-    /// Does it change nothing?
-    pub reads: bool,
-}
-
-impl<'a> Endpoint<'a> {
-    /// The endpoint of that method and path; `None`: it is none that the relay knows.
-    pub fn of(method: &str, path: &'a str) -> Option<Endpoint<'a>> {
-        let (api, params) = Api::of_call(method, path)?;
-        let reads = api.endpoint().repeat == Repeat::Read;
-        Some(Endpoint { api, params, reads })
-    }
-}
 
 /// A call on behalf of a client.
 #[derive(Clone)]

@@ -37,13 +37,7 @@ impl JobId {
 
     /// 32 hex digits, without the prefix: the `uuid` of the job's first rung.
     pub fn hex(self) -> String {
-        use fmt::Write;
-        self.0
-            .iter()
-            .fold(String::with_capacity(32), |mut text, b| {
-                let _ = write!(text, "{b:02x}");
-                text
-            })
+        hex(&self.0)
     }
 
     /// A number that differs from job to job; seeds its jitter.
@@ -105,6 +99,16 @@ impl utoipa::PartialSchema for JobId {
 }
 
 impl utoipa::ToSchema for JobId {}
+
+/// Bytes as hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    let text = String::with_capacity(bytes.len() * 2);
+    bytes.iter().fold(text, |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
 
 #[cfg(test)]
 mod tests {

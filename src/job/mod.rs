@@ -31,7 +31,8 @@ pub(crate) mod values;
 pub use args::{Arrived, BatchLists, UPLOAD_BYTES_MAX, Upload};
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
 pub use fields::Flaw;
-pub use gate::{Api, Endpoint, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};
+pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};
+pub(crate) use id::hex;
 pub use id::{JobId, NotAJobId};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::job::JobId;
+use crate::job::{JobId, hex};
 
 /// The field whose string may hold JSON of its own. Source: feishu/endpoints.md, section 2.
 const NESTED: &str = "content";
@@ -15,8 +15,7 @@ const NESTED: &str = "content";
 /// The lane of what is done with the token of a click.
 pub(crate) fn click_lane(token: &str) -> String {
     let hash = Sha256::digest(token);
-    let name = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
-    format!("click-{}", name.collect::<String>())
+    format!("click-{}", hex(&hash[..8]))
 }
 
 /// Among what other jobs made for one: that its uploads were made anew, so its content is another.

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::json;
 
-use crate::job::{AppId, Degraded, Head, JobId, Kind, Moment, State};
+use crate::job::{AppId, Degraded, Head, JobId, Kind, Moment, State, hex};
 use crate::store::fold;
 use crate::store::writer::Tx;
 
@@ -160,16 +160,6 @@ impl Serialize for NewRow {
 /// The lane of a job that stands alone.
 pub(super) fn alone(id: JobId) -> Box<str> {
     format!("{ALONE}{}", id.hex()).into_boxed_str()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// Writes `rows` in one statement and counts them.

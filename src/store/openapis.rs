@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::job::{AppId, Fault, JobId, Kind, NewJob, State};
-use crate::store::insert::hex;
+use crate::job::{AppId, Fault, JobId, Kind, NewJob, State, hex};
 use crate::store::writer::Tx;
 use crate::store::{Store, StoreError};
 

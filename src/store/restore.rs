@@ -239,7 +239,7 @@ fn copy(from: &Path, to: &Path) -> Result<String, CopyError> {
         io::Write::write_all(&mut target, &piece[..read]).map_err(at(to))?;
     }
     target.sync_all().map_err(at(to))?;
-    Ok(super::insert::hex(&hash.finalize()))
+    Ok(crate::job::hex(&hash.finalize()))
 }
 
 /// What root puts back belongs to whom the folder belongs: the service runs as a user of its own.

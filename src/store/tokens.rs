@@ -4,8 +4,8 @@
 
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use crate::job::hex;
 use crate::store::Store;
-use crate::store::insert::hex;
 
 /// 256 bits: nobody guesses it.
 const KEY_BYTES: usize = 32;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqlitePool;
 
-use crate::job::{Arrived, Looks, NewJob, Upload};
+use crate::job::{Arrived, Looks, NewJob, Upload, hex};
 use crate::store::writer::Tx;
 use crate::store::{Failure, Store, StoreError};
 
@@ -40,10 +40,6 @@ pub(super) fn folder(database: &Path) -> PathBuf {
 /// The hash as it names the file.
 pub(super) fn name(upload: &Upload) -> String {
     hex(&upload.sha256)
-}
-
-fn hex(sha256: &[u8; 32]) -> String {
-    sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Does it carry bytes?
@@ -328,7 +324,7 @@ impl Incoming {
         let (database, bytes) = (self.store.shared.path.clone(), self.bytes);
         let holds = Arc::clone(&self.store.shared.holds);
         aside(&self.store, move || {
-            let sha256 = hash.finalize().into();
+            let sha256: [u8; 32] = hash.finalize().into();
             let looks = Looks::of(&mut BufReader::new(&draft.file));
             let name = hex(&sha256);
             // Held before it has its name, so that nobody takes it for abandoned.

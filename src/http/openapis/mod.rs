@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use crate::http::Relay;
 use crate::http::auth::Peer;
 use crate::http::problem::{Dressed, Problem};
-use crate::job::Endpoint;
-use crate::job::openapi::Call;
+use crate::job::Api;
+use crate::job::openapi::{self, Call};
 
 pub(super) use tokens::Signer;
 
@@ -135,16 +135,19 @@ pub(super) async fn answer(relay: &Relay, peer: Peer, request: Request<Body>) ->
         Ok(bearer) => bearer,
         Err(refusal) => return refusal.into_response(),
     };
-    let call = Call::find(head.method.as_str(), head.uri.path());
-    if let Some((kind, call)) = call.and_then(|call| Some((call.kind()?, call))) {
-        return writes::write(relay, &bearer, &head, body, (kind, call)).await;
+    let (method, path) = (head.method.as_str(), head.uri.path());
+    let Some((api, _)) = Api::of_call(method, path) else {
+        return direct::answer(relay, &bearer, &head, body).await;
+    };
+    if openapi::reads(api) {
+        return reads::answer(relay, &bearer, api, &head, body).await;
     }
-    match Endpoint::of(head.method.as_str(), head.uri.path()) {
-        Some(named) if named.reads => reads::answer(relay, &bearer, named.api, &head, body).await,
-        Some(_) => {
+    let call = Call::find(method, path);
+    match call.and_then(|call| Some((call.kind()?, call))) {
+        Some(call) => writes::write(relay, &bearer, &head, body, call).await,
+        None => {
             let msg = "an id in the path cannot be read";
             Refusal::new(StatusCode::BAD_REQUEST, BAD_FIELD, msg).into_response()
         }
-        None => direct::answer(relay, &bearer, &head, body).await,
     }
 }

@@ -5,12 +5,14 @@
 //! Not here: writes on promises, which become jobs that hang on them (`job`).
 
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use crate::http::Relay;
 use crate::http::auth::Caller;
+use crate::http::openapis::settled::is_refused;
 use crate::http::openapis::tokens::Bearer;
-use crate::http::openapis::{BAD_FIELD, CANCELED, EXPIRED, FAILED, NOT_STORED, Refusal};
+use crate::http::openapis::{BAD_FIELD, NOT_STORED, Refusal};
 use crate::http::query::{Wait, duration};
 use crate::job::{Job, JobId, State};
 
@@ -112,10 +114,14 @@ impl Relay {
         bearer: &Bearer,
         ids: &[JobId],
         wait: Wait,
-    ) -> Result<Map<String, Value>, Refusal> {
+    ) -> Result<Map<String, Value>, Box<Response>> {
         let unread = |_| {
             let msg = "the store cannot be read";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_STORED, msg)
+            boxed(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                NOT_STORED,
+                msg,
+            ))
         };
         let mut made = Map::new();
         if ids.is_empty() {
@@ -126,18 +132,27 @@ impl Relay {
         for id in ids {
             let job = jobs.iter().find(|job| job.id == *id);
             let job = job.filter(|job| job.app == bearer.app_name);
-            let job = job.ok_or_else(|| no_such(format!("there is no job {id} of this app")))?;
-            made.insert(id.to_string(), Value::String(id_of(job)?));
+            let none = || boxed(no_such(format!("there is no job {id} of this app")));
+            let job = job.ok_or_else(none)?;
+            if job.state != State::Done {
+                let said = self.state.store.said(&[*id]).await.map_err(unread)?;
+                return Err(match said.iter().find(|said| is_refused(said)) {
+                    Some(said) => Box::new(self.refused(said).await),
+                    None => boxed(unsettled(job)),
+                });
+            }
+            made.insert(id.to_string(), Value::String(id_of(job).map_err(boxed)?));
         }
         Ok(made)
     }
 }
 
-/// The id that a job has made.
+fn boxed(refusal: Refusal) -> Box<Response> {
+    Box::new(refusal.into_response())
+}
+
+/// The id that a job that is done has made.
 fn id_of(job: &Job) -> Result<String, Refusal> {
-    if job.state != State::Done {
-        return Err(refusal_of(job));
-    }
     let receipt = job.receipt.as_deref().unwrap_or_default();
     let receipt: Value = serde_json::from_str(receipt).unwrap_or_default();
     let found = IDS
@@ -158,35 +173,13 @@ fn no_such(msg: String) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, NO_SUCH_ID, msg)
 }
 
-/// What a call on a job that is not done is answered.
-pub(super) fn refusal_of(job: &Job) -> Refusal {
-    let bad = StatusCode::BAD_REQUEST;
-    match job.state {
-        State::Expired => Refusal::new(bad, EXPIRED, format!("the job {} has expired", job.id)),
-        State::Canceled => {
-            let msg = format!("the job {} was canceled", job.id);
-            Refusal::new(bad, CANCELED, msg)
-        }
-        State::Failed => {
-            let error = job.error.as_ref();
-            let Some((code, error)) = error.and_then(|error| Some((error.code?, error))) else {
-                let why = error.map_or("", |error| error.msg.as_str());
-                return Refusal::new(bad, FAILED, format!("the job {} failed: {why}", job.id));
-            };
-            let said = job.attempts.iter().rev();
-            let http = said
-                .filter(|attempt| attempt.code == Some(code))
-                .find_map(|attempt| StatusCode::from_u16(attempt.http?).ok());
-            Refusal::new(http.unwrap_or(bad), code, error.msg.clone())
-        }
-        state => {
-            let msg = format!("the job {} is {}", job.id, state.name());
-            let is_doubtful = state == State::InDoubt;
-            Refusal {
-                state: Some(if is_doubtful { "in_doubt" } else { "queued" }),
-                ..Refusal::new(StatusCode::GATEWAY_TIMEOUT, UNSETTLED, msg)
-            }
-        }
+/// A call on a job that is not settled, for as long as it waits.
+fn unsettled(job: &Job) -> Refusal {
+    let msg = format!("the job {} is {}", job.id, job.state.name());
+    let is_doubtful = job.state == State::InDoubt;
+    Refusal {
+        state: Some(if is_doubtful { "in_doubt" } else { "queued" }),
+        ..Refusal::new(StatusCode::GATEWAY_TIMEOUT, UNSETTLED, msg)
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn answer(
             };
             relay.through(bearer, head, asked).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(answer) => *answer,
     }
 }
 
@@ -56,7 +56,7 @@ async fn resolved(
     bearer: &Bearer,
     head: &Parts,
     body: Bytes,
-) -> Result<(String, String, Bytes), Refusal> {
+) -> Result<(String, String, Bytes), Box<Response>> {
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
     let mut jobs = promise::in_address(path, query);
     let said: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -65,7 +65,8 @@ async fn resolved(
     if jobs.is_empty() {
         return Ok((path.to_owned(), query.to_owned(), body));
     }
-    let wait = promise::wait(&bearer.caller, &head.headers)?;
+    let refused = |refusal: Refusal| Box::new(refusal.into_response());
+    let wait = promise::wait(&bearer.caller, &head.headers).map_err(refused)?;
     let made = relay.made(bearer, &jobs, wait).await?;
     let (path, query) = promise::put_in_address(path, query, &made);
     if named.is_empty() {
@@ -73,7 +74,11 @@ async fn resolved(
     }
     let Value::Object(mut said) = said else {
         let msg = "the body is a JSON object";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, BAD_REQUEST, msg));
+        return Err(refused(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            BAD_REQUEST,
+            msg,
+        )));
     };
     values::put(&mut said, &made);
     Ok((path, query, Value::Object(said).to_string().into()))

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::job::args::Reader;
 use crate::job::fields::Fields;
 use crate::job::picture::Looks;
-use crate::job::{Kind, Makes};
+use crate::job::{Kind, Makes, hex};
 
 /// Feishu takes nothing larger.
 pub const UPLOAD_BYTES_MAX: u64 = limits::FILE_BYTES_MAX;
@@ -356,8 +356,4 @@ fn data(
         return None;
     }
     Some((upload, looks))
-}
-
-fn hex(sha256: &[u8; 32]) -> String {
-    sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use feishu_im::Api;
+use feishu_im::{Api, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::job::submit::{NewPart, Reference};
 use crate::job::{
     Arrived, JobId, Kind, LaneRule, Makes, Needs, NewJob, OnDoubt, OnRefused, Priority, Role,
-    Upload, values,
+    Upload, hex, values,
 };
 
 pub(crate) use text::{put, with_uuid};
@@ -128,6 +128,11 @@ impl Call {
             _ => None,
         }
     }
+}
+
+/// Does it change nothing?
+pub(crate) fn reads(api: Api) -> bool {
+    api.endpoint().repeat == Repeat::Read
 }
 
 /// An id of a path; one that would name another path is none.
@@ -323,10 +328,6 @@ impl Written<'_> {
         let whole = json!([within, target, path, given]).to_string();
         Some(Sha256::digest(whole.as_bytes()).into())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Does Feishu take it as one? Else it leaves as it is, for Feishu to refuse.

@@ -2,6 +2,7 @@
 //!
 //! `docs/ARCHITECTURE.md` is the map of these rooms and says which may use which.
 
+pub mod alerts;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MAP: &[(&str, &[&str])] = &[
     ("src/lib.rs", &[]),
     ("src/main.rs", &["cli"]),
-    ("src/cli/check.rs", &["config", "feishu_im"]),
+    ("src/cli/check.rs", &["config", "alerts", "feishu_im"]),
     ("src/cli/backup.rs", &["daemon", "config", "clock", "store"]),
     (
         "src/cli/restore.rs",
@@ -22,6 +22,7 @@ const MAP: &[(&str, &[&str])] = &[
         "src/fuzz.rs",
         &["http::fuzz", "job::fuzz", "config", "clock"],
     ),
+    ("src/cli/routes.rs", &["alerts", "config", "clock"]),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),
     (
@@ -33,6 +34,7 @@ const MAP: &[(&str, &[&str])] = &[
         &[
             "http",
             "dispatch",
+            "alerts",
             "store",
             "job",
             "config",
@@ -41,7 +43,15 @@ const MAP: &[(&str, &[&str])] = &[
             "feishu_im",
         ],
     ),
-    ("src/http/", &["job", "store", "config", "clock", "metrics"]),
+    (
+        "src/http/",
+        &["alerts", "job", "store", "config", "clock", "metrics"],
+    ),
+    (
+        "src/alerts/run/",
+        &["job", "store", "config", "clock", "metrics"],
+    ),
+    ("src/alerts/", &["job", "config", "clock"]),
     ("src/dispatch/", &["job", "store", "clock", "feishu_im"]),
     (
         "src/store/restore.rs",

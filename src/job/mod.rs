@@ -11,6 +11,7 @@ mod fields;
 pub(crate) mod fuzz;
 mod gate;
 mod id;
+mod incident;
 mod kind;
 #[cfg(test)]
 mod known;
@@ -34,6 +35,10 @@ pub use fields::Flaw;
 pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};
 pub(crate) use id::hex;
 pub use id::{JobId, NotAJobId};
+pub use incident::{
+    DigestLink, IncidentId, IncidentJob, IncidentRole, IncidentRow, IncidentState, IncidentWrite,
+    Member, NotAnIncidentId, Step,
+};
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]
 pub(crate) use known::known;

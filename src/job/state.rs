@@ -41,6 +41,8 @@ macro_rules! named {
     };
 }
 
+pub(super) use named;
+
 named! {
     /// Where a job is on its road.
     State {

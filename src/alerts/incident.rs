@@ -1,0 +1,257 @@
+//! What is known of an incident: its alerts, what was shown of it and who was called. It stands as JSON in the
+//! store's row (`IncidentRow::body`) and is read and written whole.
+//!
+//! Everything has a bound: what a group may hold beyond is counted, not kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::notice::{Alert, Severity};
+use crate::alerts::policy::Policy;
+use crate::job::JobId;
+
+/// Entries of `log`, at most; the oldest but the first ones go.
+pub const LOG_MAX: usize = 200;
+
+/// An incident of one route and group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The name in `POST /v1/alerts/{name}`.
+    pub sink: String,
+    /// The group's key, as its source named it.
+    pub group_key: String,
+    /// What the route wants, as it was when this began.
+    pub policy: Policy,
+    /// The labels of the group.
+    #[serde(default)]
+    pub group_labels: BTreeMap<String, String>,
+    /// Where the source can be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_url: Option<String>,
+    /// Its alerts by fingerprint, resolved ones too.
+    #[serde(default)]
+    pub alerts: BTreeMap<String, Tracked>,
+    /// How many firing alerts the source left out of its last notification.
+    #[serde(default)]
+    pub truncated: u64,
+    /// When it began, by its arrival here, Unix milliseconds as all times here.
+    pub opened_ms: i64,
+    /// The last time that the source said anything of it, repeats too.
+    pub heard_ms: i64,
+    /// When nothing of it fired any more, by its arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<i64>,
+    /// How often it fired again on the same card.
+    #[serde(default)]
+    pub reopened: u32,
+    /// Somebody looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ack: Option<Ack>,
+    /// Nothing was heard of it for long.
+    #[serde(default)]
+    pub stale: bool,
+    /// Its message.
+    #[serde(default)]
+    pub card: Card,
+    /// What is to be said in its thread.
+    #[serde(default)]
+    pub news: News,
+    /// Its escalation, a rung of the policy each.
+    #[serde(default)]
+    pub rungs: Vec<RungState>,
+    /// Of a digest: what it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What happened, the oldest first.
+    #[serde(default)]
+    pub log: Vec<Entry>,
+}
+
+/// An alert of an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracked {
+    /// As it was said last.
+    pub alert: Alert,
+    /// When that was, for the first time.
+    pub heard_ms: i64,
+    /// When `resolved` arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_ms: Option<i64>,
+}
+
+/// Somebody looks at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// When.
+    pub at_ms: i64,
+    /// Who: a client's name, `local`, or an open_id.
+    pub by: String,
+    /// How: `ack` or `reaction`.
+    pub how: String,
+}
+
+/// The message that shows an incident.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Which of the incident's messages it is, from 0.
+    #[serde(default)]
+    pub n: i64,
+    /// Its id, once shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// When it was shown first: rungs count from here, also after a new card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_ms: Option<i64>,
+    /// When the present message was sent: Feishu updates it for 14 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_ms: Option<i64>,
+    /// The tag of what it shows now; empty: nothing is shown.
+    #[serde(default)]
+    pub shown: String,
+    /// It goes to the fallback: Feishu refused the receiver.
+    #[serde(default)]
+    pub fallback: bool,
+    /// The tag that could not be shown, and why: made anew when the source repeats itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unshown: Option<Unshown>,
+    /// The pin: `message_id` of what is pinned now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
+}
+
+/// A state that was not shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unshown {
+    /// Which.
+    pub tag: String,
+    /// The state its job ended in.
+    pub state: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What the thread has not been told yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Fingerprints of alerts that are new since the card was sent.
+    #[serde(default)]
+    pub alerts: Vec<String>,
+    /// It became as bad as this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<Severity>,
+    /// When the thread was told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_ms: Option<i64>,
+    /// How often.
+    #[serde(default)]
+    pub told: i64,
+}
+
+/// What became of a rung.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungState {
+    /// When it is or was due, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<i64>,
+    /// `fired`, `skipped`; empty: not yet decided.
+    #[serde(default)]
+    pub outcome: String,
+    /// Why, in words.
+    #[serde(default)]
+    pub why: String,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<i64>,
+    /// Whom it called.
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// Who had read the card before.
+    #[serde(default)]
+    pub readers: Vec<String>,
+    /// Its job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How that ended: a state, and why if it is not `done`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// Of a digest: what it says of whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Incidents that fire.
+    pub firing: u64,
+    /// Incidents that are over.
+    pub resolved: u64,
+    /// Alerts in them.
+    pub alerts: u64,
+    /// Firing incidents by severity.
+    pub by_severity: BTreeMap<Severity, u64>,
+    /// The worst of them, the worst first.
+    pub worst: Vec<DigestLine>,
+}
+
+/// One incident in a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestLine {
+    /// Its title.
+    pub title: String,
+    /// How bad.
+    pub severity: Severity,
+    /// It fires.
+    pub firing: bool,
+    /// Since when.
+    pub since_ms: i64,
+    /// Alerts in it.
+    pub alerts: u64,
+    /// Its name.
+    pub incident: String,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at_ms: i64,
+    /// What, in words.
+    pub what: String,
+    /// The job concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+impl Incident {
+    /// The alerts that fire, the worst first, then the oldest.
+    pub fn firing(&self) -> Vec<&Alert> {
+        let all = self.alerts.values().map(|tracked| &tracked.alert);
+        let mut firing: Vec<_> = all.filter(|alert| alert.firing).collect();
+        firing.sort_by_key(|alert| (std::cmp::Reverse(alert.severity()), alert.starts_ms));
+        firing
+    }
+
+    /// Something of it fires.
+    pub fn is_firing(&self) -> bool {
+        self.alerts.values().any(|tracked| tracked.alert.firing)
+    }
+
+    /// How bad it is: the worst that fires, else the worst that did.
+    pub fn severity(&self) -> Severity {
+        let firing = self.is_firing();
+        let all = self.alerts.values().map(|tracked| &tracked.alert);
+        let counted = all.filter(|alert| alert.firing || !firing);
+        counted.map(Alert::severity).max().unwrap_or_default()
+    }
+
+    /// Notes what happened; of too many entries the oldest but the first goes.
+    pub fn note(&mut self, at_ms: i64, what: impl Into<String>, job: Option<JobId>) {
+        if self.log.len() >= LOG_MAX {
+            self.log.remove(1);
+        }
+        self.log.push(Entry {
+            at_ms,
+            what: what.into(),
+            job: job.map(|job| job.to_string()),
+        });
+    }
+}

@@ -186,6 +186,9 @@ pub struct Digest {
     pub resolved: u64,
     /// Alerts in them.
     pub alerts: u64,
+    /// Incidents of which it spoke and which have a card of their own or stand in a later digest by now.
+    #[serde(default)]
+    pub moved: u64,
     /// Firing incidents by severity.
     pub by_severity: BTreeMap<Severity, u64>,
     /// The worst of them, the worst first.
@@ -230,13 +233,20 @@ impl Incident {
         firing
     }
 
-    /// Something of it fires.
+    /// Something of it fires; of a digest, something that it speaks of.
     pub fn is_firing(&self) -> bool {
+        if let Some(digest) = &self.digest {
+            return digest.firing > 0;
+        }
         self.alerts.values().any(|tracked| tracked.alert.firing)
     }
 
     /// How bad it is: the worst that fires, else the worst that did.
     pub fn severity(&self) -> Severity {
+        if let Some(digest) = &self.digest {
+            let worst = digest.worst.iter().map(|line| line.severity).max();
+            return worst.unwrap_or_default();
+        }
         let firing = self.is_firing();
         let all = self.alerts.values().map(|tracked| &tracked.alert);
         let counted = all.filter(|alert| alert.firing || !firing);

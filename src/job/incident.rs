@@ -183,6 +183,8 @@ pub struct IncidentRow {
     pub severity: i64,
     /// One line, for lists.
     pub title: String,
+    /// Alerts in it, firing or not; a digest counts them.
+    pub alerts: i64,
     /// What it is about, as `alerts` wrote it: a JSON object.
     pub body: String,
     /// It is a digest of others.
@@ -233,6 +235,8 @@ pub struct IncidentWrite {
     pub severity: i64,
     /// One line.
     pub title: String,
+    /// Alerts in it.
+    pub alerts: i64,
     /// A JSON object.
     pub body: String,
     /// It is a digest.
@@ -294,6 +298,11 @@ pub enum Step {
         expires_ms: Option<i64>,
         /// What it carries now.
         tag: String,
+    },
+    /// A job that waits for its time only goes at once.
+    Release {
+        /// Which; `queued`, never marked, not merged.
+        job: JobId,
     },
     /// A job is not wanted any more: `canceled`, or after an unknown attempt `in_doubt`. Only of one that is `queued`.
     Cancel {

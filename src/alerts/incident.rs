@@ -60,6 +60,9 @@ pub struct Incident {
     /// Its escalation, a rung of the policy each.
     #[serde(default)]
     pub rungs: Vec<RungState>,
+    /// Which escalation `rungs` speaks of: one that fires again is escalated again.
+    #[serde(default)]
+    pub round: Round,
     /// Of a digest: what it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -169,12 +172,29 @@ pub struct RungState {
     /// Who had read the card before.
     #[serde(default)]
     pub readers: Vec<String>,
-    /// Its job.
+    /// Its calls, one for each kind of id; of SMS and phone one for each person.
+    #[serde(default)]
+    pub jobs: Vec<RungJob>,
+}
+
+/// A call of a rung.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungJob {
+    /// Its job, once it ended or was given up.
+    pub job: String,
+    /// How it ended: a state, and why if it is not `done`.
+    pub ended: String,
+}
+
+/// An escalation among those of its incident.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Which: as often as it had fired again.
+    #[serde(default)]
+    pub n: u32,
+    /// From when its rungs count: when the card showed that it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<String>,
-    /// How that ended: a state, and why if it is not `done`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<String>,
+    pub from_ms: Option<i64>,
 }
 
 /// Of a digest: what it says of whom.

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod openapis;
 mod planted;
 pub mod stream;
+pub mod tools;
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};

@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::alerts::notice::{Alert, Severity};
 use crate::alerts::policy::Policy;
-use crate::job::JobId;
+use crate::job::{IncidentState, JobId, hex};
 
 /// Entries of `log`, at most; the oldest but the first ones go.
 pub const LOG_MAX: usize = 200;
+/// The longest title, characters.
+const TITLE_CHARS_MAX: usize = 200;
 
 /// An incident of one route and group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,12 @@ pub struct Incident {
     /// How often it fired again on the same card.
     #[serde(default)]
     pub reopened: u32,
+    /// When it did so last, by its arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened_ms: Option<i64>,
+    /// Alerts of this group that ended lately and are not of this incident.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub over: BTreeMap<String, Over>,
     /// Somebody looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<Ack>,
@@ -83,6 +93,15 @@ pub struct Tracked {
     pub resolved_ms: Option<i64>,
 }
 
+/// An alert that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// Since when it had fired.
+    pub starts_ms: i64,
+    /// When `resolved` arrived.
+    pub resolved_ms: i64,
+}
+
 /// Somebody looks at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
@@ -115,12 +134,21 @@ pub struct Card {
     /// It goes to the fallback: Feishu refused the receiver.
     #[serde(default)]
     pub fallback: bool,
+    /// Its template was refused: the built-in card stands in.
+    #[serde(default)]
+    pub plain: bool,
+    /// Replies to it stand in no thread: the group takes none.
+    #[serde(default)]
+    pub no_thread: bool,
     /// The tag that could not be shown, and why: made anew when the source repeats itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unshown: Option<Unshown>,
     /// The pin: `message_id` of what is pinned now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+    /// The message that could not be pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpinnable: Option<String>,
 }
 
 /// A state that was not shown.
@@ -128,7 +156,10 @@ pub struct Card {
 pub struct Unshown {
     /// Which.
     pub tag: String,
-    /// The state its job ended in.
+    /// Its job.
+    #[serde(default)]
+    pub job: String,
+    /// The state that ended in.
     pub state: String,
     /// Why, in words.
     pub why: String,
@@ -143,6 +174,15 @@ pub struct News {
     /// It became as bad as this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worse: Option<Severity>,
+    /// Fingerprints of those that a job on its way tells of.
+    #[serde(default)]
+    pub telling: Vec<String>,
+    /// As bad as this, the same job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telling_worse: Option<Severity>,
+    /// The worst that people were told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Severity>,
     /// When the thread was told last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_ms: Option<i64>,
@@ -271,6 +311,58 @@ impl Incident {
         let all = self.alerts.values().map(|tracked| &tracked.alert);
         let counted = all.filter(|alert| alert.firing || !firing);
         counted.map(Alert::severity).max().unwrap_or_default()
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> IncidentState {
+        match (self.is_firing(), &self.ack) {
+            (false, _) => IncidentState::Resolved,
+            (true, Some(_)) => IncidentState::Acknowledged,
+            (true, None) => IncidentState::Firing,
+        }
+    }
+
+    /// What its message must show, as a hash: the same for the same state, whatever words say it.
+    pub fn tag(&self) -> String {
+        let alerts = self.alerts.iter().map(|(fingerprint, tracked)| {
+            let alert = &tracked.alert;
+            json!([
+                fingerprint,
+                alert.firing,
+                alert.starts_ms,
+                alert.annotations
+            ])
+        });
+        let state = json!([
+            alerts.collect::<Vec<_>>(),
+            self.truncated,
+            self.is_firing(),
+            self.stale && self.is_firing(),
+            self.ack.as_ref().map(|ack| &ack.by),
+            self.digest,
+        ]);
+        hex(&Sha256::digest(state.to_string())[..16])
+    }
+
+    /// One line for lists: the alerts' names, and what they share.
+    pub fn title(&self) -> String {
+        let firing = self.firing();
+        let all = self.alerts.values().map(|tracked| &tracked.alert);
+        let counted: Vec<&Alert> = match firing.is_empty() {
+            true => all.collect(),
+            false => firing,
+        };
+        let mut names: Vec<&str> = counted.iter().map(|alert| alert.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut title = names.into_iter().take(3).collect::<Vec<_>>().join(", ");
+        if let [alert] = &counted[..]
+            && let Some(instance) = alert.labels.get("instance")
+        {
+            title.push_str(&format!(" {instance}"));
+        }
+        let plain = title.chars().filter(|one| !one.is_control());
+        plain.take(TITLE_CHARS_MAX).collect()
     }
 
     /// Notes what happened; of too many entries the oldest but the first goes.

@@ -5,6 +5,8 @@
 //! store, or asks Feishu who has read something, is in `run`.
 //! Not here: the doors (`http`), the rows (`store::incidents`), sending (`dispatch`).
 
+pub mod arrive;
 pub mod incident;
 pub mod notice;
+pub mod plan;
 pub mod policy;

@@ -95,3 +95,29 @@ pub struct Quiet {
     /// Of which clock: an IANA time zone.
     pub zone: String,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A policy that wants a card and nothing else.
+    pub(crate) fn plain() -> Policy {
+        Policy {
+            app: String::from("ops"),
+            to: String::from("oc_1"),
+            fallback: None,
+            mention: Vec::new(),
+            pin: false,
+            expires_in_ms: 900_000,
+            reopen_ms: 0,
+            until_read: true,
+            until_reaction: true,
+            escalate: Vec::new(),
+            quiet: None,
+            stale_after_ms: 0,
+            on_doubt: String::from("hold"),
+            labels: BTreeMap::new(),
+            template: None,
+        }
+    }
+}

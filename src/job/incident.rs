@@ -10,6 +10,9 @@ use std::str::FromStr;
 
 use crate::job::{Fault, JobId, NewJob, State};
 
+/// How long Feishu updates a card, from when it was sent.
+pub const CARD_UPDATE_WINDOW_MS: i64 = feishu_im::limits::CARD_UPDATE_WINDOW_MS;
+
 /// The name of an incident: `inc_` and 32 hex digits; those of later incidents sort after earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IncidentId(pub [u8; 16]);
@@ -121,7 +124,7 @@ pub struct IncidentJob {
     pub id: JobId,
     /// What it does.
     pub role: IncidentRole,
-    /// Of a rung which, from 0; of a card which of the incident's cards, from 0; else 0.
+    /// Of a rung which, from 0; of a card and an update which of the incident's messages, from 0.
     pub n: i64,
     /// What it carries, as `alerts` tagged it: two jobs with the same tag show the same.
     pub tag: String,

@@ -36,8 +36,8 @@ pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult}
 pub(crate) use id::hex;
 pub use id::{JobId, NotAJobId};
 pub use incident::{
-    DigestLink, IncidentId, IncidentJob, IncidentRole, IncidentRow, IncidentState, IncidentWrite,
-    Member, NotAnIncidentId, Step,
+    CARD_UPDATE_WINDOW_MS, DigestLink, IncidentId, IncidentJob, IncidentRole, IncidentRow,
+    IncidentState, IncidentWrite, Member, NotAnIncidentId, Step,
 };
 pub use kind::{Kind, LaneRule, Makes, Needs};
 #[cfg(test)]

@@ -6,7 +6,9 @@
 //! Not here: the doors (`http`), the rows (`store::incidents`), sending (`dispatch`).
 
 pub mod arrive;
+pub mod cards;
 pub mod incident;
 pub mod notice;
+pub mod people;
 pub mod plan;
 pub mod policy;

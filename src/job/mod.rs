@@ -4,6 +4,7 @@
 //! Not here: how a job is kept (`store`), when it runs (`dispatch`), how it looks on the wire (`http`).
 
 mod args;
+mod card;
 mod changes;
 mod doubt;
 mod fields;
@@ -30,6 +31,7 @@ mod submit;
 pub(crate) mod values;
 
 pub use args::{Arrived, BatchLists, UPLOAD_BYTES_MAX, Upload};
+pub use card::check_card;
 pub use doubt::{Candidate, DoubtRecord, DoubtfulPart, Look};
 pub use fields::Flaw;
 pub use gate::{Api, Gate, GateAnswer, GateBody, GateCall, GateFault, GateResult};

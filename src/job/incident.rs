@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::job::{Fault, JobId, NewJob, State};
+use crate::job::{Degraded, Fault, JobId, NewJob, State};
 
 /// How long Feishu updates a card, from when it was sent.
 pub const CARD_UPDATE_WINDOW_MS: i64 = feishu_im::limits::CARD_UPDATE_WINDOW_MS;
@@ -299,6 +299,8 @@ pub enum Step {
         args: String,
         /// Its new deadline.
         expires_ms: Option<i64>,
+        /// As `NewJob::degraded`: the new card does not go as it is.
+        degraded: Option<Degraded>,
         /// What it carries now.
         tag: String,
     },

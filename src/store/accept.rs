@@ -59,6 +59,13 @@ struct Plan {
     flaws: Vec<Flaw>,
 }
 
+impl Plan {
+    /// Jobs that count towards `max_pending`.
+    fn producers(&self) -> i64 {
+        self.rows.iter().filter(|row| !row.own).count() as i64
+    }
+}
+
 /// Accepts each request by itself; those refused leave nothing behind.
 pub(super) async fn apply(
     tx: &mut Tx<'_>,
@@ -77,11 +84,14 @@ pub(super) async fn apply(
     let mut pending = tx.memory.pending();
     for jobs in requests {
         let plan = plan(tx, jobs, (&holders, &firsts), &known);
-        let plan = plan.and_then(|plan| fits(tx, plan, pending));
+        let plan = plan.and_then(|plan| {
+            let new = plan.producers();
+            fits(tx, plan, pending, new)
+        });
         if let Ok(plan) = &plan {
             holders.extend(plan.keys.iter().cloned());
             firsts.extend(plan.uuids.iter().cloned());
-            pending += plan.rows.iter().filter(|row| !row.own).count() as i64;
+            pending += plan.producers();
         }
         plans.push(plan);
     }
@@ -92,11 +102,33 @@ pub(super) async fn apply(
         .collect())
 }
 
-fn fits(tx: &Tx<'_>, plan: Plan, pending: i64) -> Result<Plan, AcceptError> {
+/// Accepts jobs of incidents, all or none; `bounded` of them count against a full queue. Whoever asks reads them.
+pub(super) async fn for_incidents(
+    tx: &mut Tx<'_>,
+    jobs: &[NewJob],
+    bounded: usize,
+) -> Result<Result<Vec<JobId>, AcceptError>, sqlx::Error> {
+    let requests = [jobs];
+    let known = Names {
+        jobs: known(tx, &requests).await?,
+        receivers: receivers::of(tx, &requests).await?,
+    };
+    let none = (&Holders::new(), &openapis::Firsts::new());
+    let plan = plan(tx, jobs, none, &known);
+    match plan.and_then(|plan| fits(tx, plan, tx.memory.pending(), bounded as i64)) {
+        Ok(plan) => {
+            let ids = plan.accepted.iter().map(|one| one.id).collect();
+            write(tx, &mut [Ok(plan)]).await?;
+            Ok(Ok(ids))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn fits(tx: &Tx<'_>, plan: Plan, pending: i64, new: i64) -> Result<Plan, AcceptError> {
     if !plan.flaws.is_empty() {
         return Err(AcceptError::Flawed(plan.flaws));
     }
-    let new = plan.rows.iter().filter(|row| !row.own).count() as i64;
     let max = i64::try_from(tx.options.max_pending).unwrap_or(i64::MAX);
     if new > 0 && pending.saturating_add(new) > max {
         return Err(AcceptError::Full);
@@ -562,7 +594,7 @@ async fn write(
         .collect();
     insert::parts(tx, &parts).await?;
     upload::count(tx, &uploads).await?;
-    count_dependents(tx, &named).await?;
+    insert::count_dependents(tx, &named).await?;
     for row in rows
         .into_iter()
         .filter(|row| row.stands && row.mark.is_none())
@@ -663,14 +695,4 @@ fn refuse_lost_uploads(tx: &Tx<'_>, plans: &mut [Result<Plan, AcceptError>]) {
             })));
         }
     }
-}
-
-async fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
-    for seq in named {
-        sqlx::query("update job set dependents = dependents + 1 where seq = ?1")
-            .bind(seq)
-            .execute(&mut *tx.conn)
-            .await?;
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::job::{AppId, Fault, JobId, Kind, Makes, State};
 use crate::store::after;
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Act, ActError, Acted, dependents, mark, pause, reads};
+use crate::store::{Act, ActError, Acted, dependents, incidents, mark, pause, reads};
 
 type Result2 = Result<Acted, ActError>;
 
@@ -174,6 +174,28 @@ async fn cancel(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Err
     Ok(Ok(Acted::Now))
 }
 
+/// The incident of a queued job does not want it any more: as a person's cancel.
+pub(super) async fn cancel_unwanted(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    why: &str,
+) -> Result<(), sqlx::Error> {
+    let row = sqlx::query("select * from job where seq = ?1 and state = 'queued'")
+        .bind(seq)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let Some(subject) = subject(&row) else {
+        return Ok(());
+    };
+    // A job that is queued can be canceled, whatever was tried.
+    if cancel(tx, &subject).await?.is_ok() {
+        note(tx, seq, "alerts", &format!("cancel: {why}")).await?;
+        dependents::touch(tx, &row);
+    }
+    Ok(())
+}
+
 /// What a job ends as when nobody tries it any more: in doubt, when something may have happened.
 async fn after_stop(
     tx: &mut Tx<'_>,
@@ -300,6 +322,7 @@ async fn requeue(
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.moved(subject.seq);
+    tx.changes.incidents.job(&row);
     tx.count(
         subject.app,
         subject.own,
@@ -313,6 +336,11 @@ async fn requeue(
 }
 
 async fn recall(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
+    if let Some(digest) = incidents::merged_into(tx, subject.seq).await? {
+        return Ok(forbidden(format!(
+            "{digest} speaks for it and for others; recall that one to take all of it back"
+        )));
+    }
     let makes = subject.kind.map_or(Makes::Nothing, Kind::makes);
     if !matches!(makes, Makes::Message | Makes::Batch) && subject.state != State::Queued {
         return Ok(forbidden(format!(

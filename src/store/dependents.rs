@@ -66,7 +66,8 @@ impl Made {
 pub(super) async fn free(tx: &mut Tx<'_>, seq: i64, made: &Made) -> Result<(), sqlx::Error> {
     let rows = sqlx::query(
         "update dependency set open = 0
-          where parent = ?1 and open = 1 and child in (select seq from job where seq = child and state = 'queued')
+          where parent = ?1 and open = 1 and role <> 'merged'
+            and child in (select seq from job where seq = child and state = 'queued')
          returning child, role",
     )
     .bind(seq)
@@ -195,10 +196,12 @@ pub(super) async fn cancel(tx: &mut Tx<'_>, seq: i64, why: &str) -> Result<(), s
 }
 
 async fn waiting(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar("select distinct child from dependency where parent = ?1 and open = 1")
-        .bind(seq)
-        .fetch_all(&mut *tx.conn)
-        .await
+    sqlx::query_scalar(
+        "select distinct child from dependency where parent = ?1 and open = 1 and role <> 'merged'",
+    )
+    .bind(seq)
+    .fetch_all(&mut *tx.conn)
+    .await
 }
 
 async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), sqlx::Error> {
@@ -217,7 +220,7 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
             "update job set state = 'canceled', finished_ms = ?2, error = ?3,
                             settle_seq = case when own = 0 then ?4 end
               where seq = ?1 and state = 'queued'
-             returning seq, id, app, own, kind, dependents, parent, role",
+             returning seq, id, app, own, kind, dependents, parent, role, incident",
         )
         .bind(child)
         .bind(tx.now.wall_ms)
@@ -264,7 +267,7 @@ pub(super) async fn revive(
                 and not exists (select 1 from dependency other join job needed on needed.seq = other.parent
                                  where other.child = job.seq and other.open = 1
                                    and needed.state in ('failed', 'expired', 'canceled'))
-             returning seq, id, app, own, dependents, parent, role",
+             returning seq, id, app, own, dependents, parent, role, incident",
         )
         .bind(parent)
         .bind(old_ms)
@@ -282,6 +285,7 @@ pub(super) async fn revive(
                 Some(State::Queued),
             );
             touch(tx, &row);
+            tx.changes.incidents.job(&row);
             sqlx::query("update part set state = 'queued', error = null where job = ?1 and state = 'canceled'").bind(child).execute(&mut *tx.conn).await?;
             queue.push_back(child);
         }

@@ -219,6 +219,17 @@ pub(super) async fn dependencies(
     Ok(())
 }
 
+/// One job more hangs on each of those.
+pub(super) async fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
+    for seq in named {
+        sqlx::query("update job set dependents = dependents + 1 where seq = ?1")
+            .bind(seq)
+            .execute(&mut *tx.conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// `(job, n, args, count)`.
 pub(super) async fn parts(
     tx: &mut Tx<'_>,

@@ -22,8 +22,11 @@ pub(super) struct Measured {
 }
 
 impl Tx<'_> {
-    /// Notes that the job of `row` (its `app` and `kind`) is in state `to` now.
+    /// Notes that the job of `row` (its `seq`, `app`, `kind` and `incident`) is in state `to` now.
     pub(super) fn ended(&mut self, row: &SqliteRow, to: State) {
+        if !to.is_pending() {
+            self.changes.incidents.job(row);
+        }
         let kind = Kind::from_name(row.get("kind"));
         if let Some(kind) = kind.filter(|_| to.is_settled()) {
             let ended = (AppId(row.get("app")), kind, to);

@@ -22,6 +22,7 @@ mod fold;
 mod fresh;
 mod heads;
 mod health;
+mod incidents;
 mod insert;
 mod keys;
 mod mark;
@@ -43,13 +44,13 @@ mod upload;
 mod watch;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use self::backup::{Backup, Copied, CopyError, back_up};
 pub use self::doubt::Case;
@@ -58,6 +59,7 @@ pub use self::face::*;
 pub use self::finish::{Counted, End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
 use self::health::Health;
+pub use self::incidents::{IncidentError, IncidentFilter, IncidentPage};
 pub use self::mark::{Left, Past};
 pub use self::openapis::{Said, SaidAnswer};
 pub use self::pause::REASON_CHARS_MAX;
@@ -130,6 +132,7 @@ struct Shared {
     pulse: Mutex<Pulse>,
     metrics: Arc<Metrics>,
     holds: Arc<upload::Holds>,
+    incidents: Arc<Notify>,
 }
 
 /// What the dispatcher sees of the lanes, for status.
@@ -179,6 +182,7 @@ impl Store {
         let months = Mutex::new(options.months.clone());
         let path = opened.path.clone();
         let holds = Arc::<upload::Holds>::default();
+        let incidents = Arc::<Notify>::default();
         let writer = writer::Writer::new(
             opened,
             options,
@@ -190,6 +194,7 @@ impl Store {
                 hub: Arc::clone(&hub),
                 metrics: Arc::clone(&metrics),
                 holds: Arc::clone(&holds),
+                incidents: Arc::clone(&incidents),
             },
         )
         .await?;
@@ -226,6 +231,7 @@ impl Store {
             pulse: Mutex::default(),
             metrics,
             holds,
+            incidents,
         };
         Ok((
             Store {
@@ -676,18 +682,6 @@ impl Store {
         self.hand(request(reply)).await?;
         answer.await.map_err(|_| gone())?
     }
-}
-
-/// Bytes of the database and its log on disk.
-fn bytes_of(path: &Path) -> u64 {
-    ["", "-wal"]
-        .iter()
-        .map(|end| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(end);
-            std::fs::metadata(name).map_or(0, |meta| meta.len())
-        })
-        .sum()
 }
 
 fn gone() -> StoreError {

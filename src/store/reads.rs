@@ -201,7 +201,7 @@ pub(super) async fn stop(tx: &mut Tx<'_>, target: &str) -> Result<(), sqlx::Erro
           where parent in (select seq from job where message_id = ?1
                            union all select job from part where batch_message_id = ?1)
             and role = 'reads' and message = ?1 and state = 'queued'
-         returning app, kind",
+         returning app, kind, seq, incident",
     )
     .bind(target)
     .bind(tx.now.wall_ms)

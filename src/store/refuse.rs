@@ -20,6 +20,7 @@ pub(super) fn refuse(batch: Vec<Request>, why: &Failure) {
             Request::Accept(_, to) => drop(to.send(Err(error().into()))),
             Request::Mark(_, to) => drop(to.send(Err(error()))),
             Request::Act(_, _, _, to) => drop(to.send(Err(error().into()))),
+            Request::Incidents(_, to) => drop(to.send(Err(error().into()))),
             Request::AskProgress(_, to)
             | Request::AskDoubt(_, to)
             | Request::Sweep(to)

@@ -1,12 +1,13 @@
 //! The queue as it is, from rows that are kept, never counted.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use crate::job::{AppId, State};
-use crate::store::{AppStatus, LaneStatus, Pause, Spares, Status, Store, bytes_of, month};
+use crate::store::{AppStatus, LaneStatus, Pause, Spares, Status, Store, month};
 
 /// How many of the newest ends are looked at for an app's last success.
 const NEWEST: i64 = 1000;
@@ -130,4 +131,16 @@ pub(super) fn pause(row: &SqliteRow) -> Pause {
         probe_ms: row.get(7),
         spares: Spares::from_name(row.get(8)),
     }
+}
+
+/// Bytes of the database and its log on disk.
+fn bytes_of(path: &Path) -> u64 {
+    ["", "-wal"]
+        .iter()
+        .map(|end| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            std::fs::metadata(name).map_or(0, |meta| meta.len())
+        })
+        .sum()
 }

@@ -6,7 +6,7 @@ use sqlx::Row;
 use crate::job::{AppId, Fault, Kind, State};
 use crate::store::finish;
 use crate::store::writer::Tx;
-use crate::store::{Pause, day, dependents, fold, keys, mark, month, pause};
+use crate::store::{Pause, day, dependents, fold, incidents, keys, mark, month, pause};
 
 /// Rows of one kind per sweep; a larger backlog takes several, so that nobody waits long behind one.
 const ROWS: i64 = 1000;
@@ -30,7 +30,8 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     day::drop_old(tx).await?;
     month::drop_old(tx).await?;
     let folding = fold::go_on(tx).await?;
-    Ok(due || over || old || folding)
+    let incidents = incidents::go_on(tx).await? | incidents::drop_old(tx).await?;
+    Ok(due || over || old || folding || incidents)
 }
 
 /// The wall clock was set back: a retry is not further off than its cap. A schedule is a time of day.
@@ -232,6 +233,9 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
                              where dependency.parent = job.seq and child.finished_ms is null)
             and not exists (select 1 from job child where child.parent = job.seq and child.finished_ms is null)
             and not (own = 1 and exists (select 1 from job made where made.seq = job.parent and made.finished_ms is null))
+            and not (incident is not null and exists (select 1 from incident_job
+                                                       where incident_job.incident = job.incident and job = job.seq
+                                                         and noticed = 0))
           order by finished_ms limit ?2",
     )
     .bind(until)
@@ -254,6 +258,14 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(&seqs)
         .execute(&mut *tx.conn)
         .await?;
+    sqlx::query(
+        "delete from incident_job
+          where (incident, job) in (select incident, seq from job
+                                     where seq in (select value from json_each(?1)) and incident is not null)",
+    )
+    .bind(&seqs)
+    .execute(&mut *tx.conn)
+    .await?;
     sqlx::query("delete from reader where job in (select value from json_each(?1))")
         .bind(&seqs)
         .execute(&mut *tx.conn)

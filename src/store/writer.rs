@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
-use crate::job::{AppId, Head, JobId, Marked, Moment, NewJob, Permit, State, Steer};
+use crate::job::{AppId, Head, IncidentWrite, JobId, Marked, Moment, NewJob, Permit, State, Steer};
 use crate::metrics::Metrics;
 use crate::store::events::{self, Hub, Told};
 use crate::store::files::Files;
@@ -25,8 +25,8 @@ use crate::store::refuse::refuse;
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
-    StoreError, accept, act, alive, doubt, finish, fold, mark, month, pause, reads, start, sweep,
-    upload,
+    StoreError, accept, act, alive, doubt, finish, fold, incidents, mark, month, pause, reads,
+    start, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -59,6 +59,7 @@ pub(super) enum Request {
     Steer(Steer, String, oneshot::Sender<Result<(), PauseError>>),
     Tune(Box<Options>, Reply<()>),
     Month(MonthWord, Reply<bool>),
+    Incidents(Vec<IncidentWrite>, oneshot::Sender<incidents::Written>),
 }
 
 impl std::fmt::Debug for Request {
@@ -78,6 +79,7 @@ impl std::fmt::Debug for Request {
             Request::Steer(..) => "Steer",
             Request::Tune(..) => "Tune",
             Request::Month(..) => "Month",
+            Request::Incidents(..) => "Incidents",
         })
     }
 }
@@ -90,6 +92,7 @@ enum Answer {
     Flag(bool),
     Act(Result<Acted, ActError>),
     Steered(Result<(), PauseError>),
+    Incidents(incidents::Written),
 }
 
 /// Where the writer meets the rest of the process.
@@ -101,6 +104,7 @@ pub(super) struct Seams {
     pub(super) hub: Arc<Hub>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) holds: Arc<upload::Holds>,
+    pub(super) incidents: Arc<Notify>,
 }
 
 /// What the writer knows without asking the file; goes back to what it was when a batch fails.
@@ -145,6 +149,7 @@ pub(super) struct Changes {
     pub(super) told: Told,
     pub(super) files_gone: Vec<String>,
     pub(super) measured: Measured,
+    pub(super) incidents: incidents::News,
 }
 
 /// One batch being written.
@@ -445,6 +450,9 @@ impl Writer {
         }
         self.seams.watchers.tell(&changes.touched);
         self.seams.hub.tell(changes.told, self.memory.settled);
+        if changes.incidents.is_due {
+            self.seams.incidents.notify_one();
+        }
         self.seams.holds.remove(&self.path, &changes.files_gone);
     }
 }
@@ -459,6 +467,7 @@ enum Trouble {
 fn gather(first: Request, inbox: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     let weight = |request: &Request| match request {
         Request::Accept(jobs, _) => jobs.len(),
+        Request::Incidents(writes, _) => incidents::weight(writes),
         _ => 1,
     };
     let mut jobs = weight(&first);
@@ -511,9 +520,14 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
             Request::Steer(steer, reason, _) => {
                 *answer = Answer::Steered(pause::steer(tx, steer, reason).await?)
             }
-            Request::Tune(..) | Request::Accept(..) | Request::Mark(..) | Request::Finish(..) => {}
+            Request::Tune(..)
+            | Request::Accept(..)
+            | Request::Mark(..)
+            | Request::Finish(..)
+            | Request::Incidents(..) => {}
         }
     }
+    incidents::wake(tx).await?;
     let accepts: Vec<&[NewJob]> = batch
         .iter()
         .filter_map(|request| {
@@ -525,6 +539,11 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
         })
         .collect();
     let mut accepted = accept::apply(tx, &accepts).await?.into_iter();
+    for (request, answer) in batch.iter().zip(&mut answers) {
+        if let Request::Incidents(writes, _) = request {
+            *answer = Answer::Incidents(incidents::write(tx, writes).await?);
+        }
+    }
     fold::stood(tx).await?;
     for (request, answer) in batch.iter().zip(&mut answers) {
         match request {
@@ -535,6 +554,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
             _ => {}
         }
     }
+    incidents::wake(tx).await?;
     write_counts(tx).await?;
     events::build(tx).await?;
     sqlx::query("commit").execute(&mut *tx.conn).await?;
@@ -600,6 +620,7 @@ fn reply(request: Request, answer: Answer) {
         (Request::Accept(_, to), Answer::Accept(result)) => drop(to.send(result)),
         (Request::Mark(_, to), Answer::Marked(marked)) => drop(to.send(Ok(marked))),
         (Request::Act(_, _, _, to), Answer::Act(result)) => drop(to.send(result)),
+        (Request::Incidents(_, to), Answer::Incidents(result)) => drop(to.send(result)),
         (Request::AskProgress(_, to) | Request::AskDoubt(_, to), Answer::Flag(is))
         | (Request::Sweep(to) | Request::Month(_, to), Answer::Flag(is)) => drop(to.send(Ok(is))),
         (request, _) => tracing::error!(?request, "written, with an answer of another kind"),

@@ -12,6 +12,7 @@ create table incident (
     state    text    not null check (state in ('firing', 'acknowledged', 'resolved')),
     severity integer not null,             -- the worse the higher
     title    text    not null,
+    alerts   integer not null,             -- how many it has, firing or not
     body     text    not null,             -- JSON, read and written by `alerts` alone
     is_digest integer not null check (is_digest in (0, 1)),
     digest   integer,                      -- seq of the digest that speaks for it

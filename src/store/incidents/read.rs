@@ -282,6 +282,7 @@ fn incident(
         state: IncidentState::from_name(row.get("state"))?,
         severity: row.get("severity"),
         title: row.get("title"),
+        alerts: row.get("alerts"),
         body: row.get("body"),
         is_digest: row.get::<i64, _>("is_digest") == 1,
         digest,

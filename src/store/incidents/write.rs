@@ -13,7 +13,7 @@ use crate::job::{
 };
 use crate::store::incidents::{IncidentError, Written, merge};
 use crate::store::writer::Tx;
-use crate::store::{AcceptError, accept, act};
+use crate::store::{AcceptError, accept, act, mark};
 
 /// Jobs and rows that a request writes, about.
 pub(in crate::store) fn weight(writes: &[IncidentWrite]) -> usize {
@@ -109,7 +109,9 @@ async fn ground(tx: &mut Tx<'_>, writes: &[IncidentWrite]) -> Result<Option<Grou
         for step in &write.steps {
             let (job, fits): (&JobId, fn(&Of) -> bool) = match step {
                 Step::Enqueue { .. } => continue,
-                Step::Replace { job, .. } => (job, |of| of.is_fresh && !of.is_merged),
+                Step::Replace { job, .. } | Step::Release { job } => {
+                    (job, |of| of.is_fresh && !of.is_merged)
+                }
                 Step::Cancel { job, .. } => (job, |of| of.state == State::Queued),
                 Step::Forget { job } => (job, |of| !of.state.is_pending()),
             };
@@ -285,12 +287,12 @@ async fn enqueue(tx: &mut Tx<'_>, writes: &[IncidentWrite]) -> Result<Written, s
 async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
         "insert into incident (seq, id, version, route, group_key, app, receiver, client, state, severity, title, body,
-                               is_digest, wants_digest, opened_ms, changed_ms, ended_ms, due_ms, message_id)
-         values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                               is_digest, wants_digest, opened_ms, changed_ms, ended_ms, due_ms, message_id, alerts)
+         values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?20)
          on conflict (seq) do update set
             version = version + 1, route = excluded.route, group_key = excluded.group_key, app = excluded.app,
             receiver = excluded.receiver, client = excluded.client, state = excluded.state, severity = excluded.severity,
-            title = excluded.title, body = excluded.body, is_digest = excluded.is_digest,
+            title = excluded.title, alerts = excluded.alerts, body = excluded.body, is_digest = excluded.is_digest,
             wants_digest = excluded.wants_digest, opened_ms = excluded.opened_ms, changed_ms = excluded.changed_ms,
             ended_ms = excluded.ended_ms, due_ms = excluded.due_ms, message_id = excluded.message_id,
             digest = case when ?19 then null else digest end,
@@ -316,6 +318,7 @@ async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result
     .bind(write.due_ms)
     .bind(&write.message_id)
     .bind(write.leave_digest)
+    .bind(write.alerts)
     .fetch_one(&mut *tx.conn)
     .await
 }
@@ -401,6 +404,7 @@ async fn change(tx: &mut Tx<'_>, ground: &Ground, step: &Step) -> Result<(), sql
             tx.changes.touched.push(*job);
             Ok(())
         }
+        Step::Release { job } => release(tx, seq(job), *job).await,
         Step::Cancel { job, why } => act::cancel_unwanted(tx, seq(job), why).await,
         Step::Forget { job } => {
             sqlx::query(
@@ -413,6 +417,27 @@ async fn change(tx: &mut Tx<'_>, ground: &Ground, step: &Step) -> Result<(), sql
             Ok(())
         }
     }
+}
+
+/// A job that waits for its time only stands in its lane now.
+async fn release(tx: &mut Tx<'_>, seq: i64, id: JobId) -> Result<(), sqlx::Error> {
+    let row = sqlx::query(
+        "update job set run_ms = ?2, stands = case when blocked = 0 then 1 else 0 end,
+                        deadline_ms = case when blocked > 0 then expires_ms else coalesce(expires_ms, ?2 + ?3) end
+          where seq = ?1 and state = 'queued' and stands = 0 and parked = 0 and run_ms > ?2
+         returning *",
+    )
+    .bind(seq)
+    .bind(tx.now.wall_ms)
+    .bind(tx.options.give_up_ms)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    tx.changes.touched.push(id);
+    if row.get::<i64, _>("stands") == 1 {
+        tx.changes.stood.extend(mark::head(&row));
+    }
+    Ok(())
 }
 
 /// The digest `seq` speaks for `members` from now on.

@@ -304,8 +304,9 @@ impl Incident {
     /// How bad it is: the worst that fires, else the worst that did.
     pub fn severity(&self) -> Severity {
         if let Some(digest) = &self.digest {
-            let worst = digest.worst.iter().map(|line| line.severity).max();
-            return worst.unwrap_or_default();
+            let over = || digest.worst.iter().map(|line| line.severity).max();
+            let firing = digest.by_severity.keys().copied().max();
+            return firing.or_else(over).unwrap_or_default();
         }
         let firing = self.is_firing();
         let all = self.alerts.values().map(|tracked| &tracked.alert);

@@ -12,3 +12,4 @@ pub mod notice;
 pub mod people;
 pub mod plan;
 pub mod policy;
+pub mod storm;

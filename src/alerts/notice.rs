@@ -101,6 +101,14 @@ impl Severity {
     pub fn rank(self) -> i64 {
         self as i64
     }
+
+    /// The one of that rank.
+    pub fn of_rank(rank: i64) -> Severity {
+        use Severity::{Critical, Error, Info, Unknown, Warning};
+        let all = [Info, Unknown, Warning, Error, Critical];
+        let found = all.into_iter().find(|severity| severity.rank() == rank);
+        found.unwrap_or_default()
+    }
 }
 
 impl Alert {

@@ -188,6 +188,8 @@ pub struct IncidentRow {
     pub title: String,
     /// Alerts in it, firing or not; a digest counts them.
     pub alerts: i64,
+    /// What is to be shown of it, as `alerts` tagged it.
+    pub tag: String,
     /// What it is about, as `alerts` wrote it: a JSON object.
     pub body: String,
     /// It is a digest of others.
@@ -240,6 +242,8 @@ pub struct IncidentWrite {
     pub title: String,
     /// Alerts in it.
     pub alerts: i64,
+    /// What is to be shown of it.
+    pub tag: String,
     /// A JSON object.
     pub body: String,
     /// It is a digest.

@@ -27,6 +27,7 @@ mod reach;
 mod reads;
 mod record;
 mod state;
+mod storm;
 mod submit;
 pub(crate) mod values;
 
@@ -53,4 +54,5 @@ pub(crate) use reads::tracked;
 pub use reads::{NoticeJob, Reader, ReadsRecord};
 pub use record::{Action, Attempt, Fault, Job, PartRecord, RecallRecord, Time};
 pub use state::{OnDoubt, OnRefused, Outcome, Priority, Role, State, WaitingFor};
+pub use storm::{LastDigest, MemberCount, StormMember, StormPlace, Wait, Weather};
 pub use submit::{Door, First, Key, NewJob, NewPart, Reference, parse};

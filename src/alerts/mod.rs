@@ -12,4 +12,5 @@ pub mod notice;
 pub mod people;
 pub mod plan;
 pub mod policy;
+pub mod rungs;
 pub mod storm;

@@ -37,7 +37,7 @@ fn example_in_full() -> String {
     let is_key = |line: &str| {
         let key = line.split(" = ").next().unwrap_or_default();
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        line.starts_with("[[") || (line.contains(" = ") && key.chars().all(word))
+        line.starts_with('[') || (line.contains(" = ") && key.chars().all(word))
     };
     let alternatives = [
         "app_secret_file",
@@ -68,6 +68,7 @@ fn the_example_says_every_default() {
     assert_eq!(example.queue, least.queue);
     assert_eq!(format!("{:?}", example.apps), format!("{:?}", least.apps));
     assert!(example.bots.is_empty() && example.clients.is_empty());
+    assert!(example.routes.is_empty() && example.oncall.is_empty());
     assert!(example.warnings.is_empty());
 }
 
@@ -109,6 +110,12 @@ fn the_optional_keys_of_the_example_are_real() {
     assert_eq!(client.apps.as_deref(), Some(&["ops".to_owned()][..]));
     assert_eq!(client.wait, Some(Duration::from_secs(3)));
     assert_eq!(client.labels["team"], "db");
+    let [route] = &config.routes[..] else {
+        panic!("{:?}", config.routes);
+    };
+    assert_eq!((route.matchers.len(), route.escalate.len()), (2, 2));
+    assert!(route.signature.is_some() && route.quiet.is_some());
+    assert_eq!(config.oncall["oncall"], PathBuf::from("oncall.txt"));
 }
 
 /// An unknown key makes the reader list every key it knows; the example must name each.
@@ -124,6 +131,8 @@ fn the_example_leaves_no_key_out() {
         "[apps.budget]",
         "[[bots]]",
         "[[clients]]",
+        "[[routes]]",
+        "[routes.fields]",
     ];
     let text = sections
         .map(|section| format!("{section}\nnonsense = 1\n"))
@@ -138,7 +147,9 @@ fn the_example_leaves_no_key_out() {
         for key in keys.split(", ") {
             let given = EXAMPLE.lines().any(|line| {
                 let line = line.trim_start_matches("# ");
-                line.starts_with(&format!("{key} = ")) || line == format!("[apps.{key}]")
+                line.starts_with(&format!("{key} = "))
+                    || line == format!("[apps.{key}]")
+                    || line == format!("[routes.{key}]")
             });
             let mentioned =
                 EXAMPLE.contains(&format!("or {key}")) || EXAMPLE.contains(&format!(", {key}."));
@@ -223,12 +234,12 @@ fn fighting_values_are_refused() {
 }
 
 #[test]
-fn sections_of_later_versions_are_unknown_keys() {
+fn sections_that_do_not_exist_are_unknown_keys() {
     check(
-        &format!("{APP}[[routes]]\nname = \"db\"\n[oncall]\nlead = \"x\"\n"),
+        &format!("{APP}[[route]]\nname = \"db\"\n[on_call]\nlead = \"x\"\n"),
         &[
-            "relay.toml:5:3: routes: is not a known key",
-            "relay.toml:7:2: oncall: is not a known key",
+            "relay.toml:5:3: route: is not a known key",
+            "relay.toml:7:2: on_call: is not a known key",
         ],
     );
 }

@@ -8,7 +8,9 @@
 mod apps;
 mod clients;
 mod fault;
+mod matchers;
 mod read;
+mod routes;
 mod secret;
 mod sections;
 pub mod values;
@@ -26,6 +28,11 @@ pub use self::apps::{LIMITS, TIMEOUT_MAX};
 pub use self::clients::KINDS;
 use self::fault::{At, Report};
 pub use self::fault::{ConfigError, Fault};
+pub use self::matchers::{Matcher, Op};
+pub use self::routes::{
+    Fields, PATHS, Person, QuietHours, Route, Rung, SEVERITIES, Signature, Source, is_mail,
+    is_person, time_zone,
+};
 use self::sections::Context;
 
 /// Read when neither `--config` nor `$FEISHU_RELAY_CONFIG` names another file.
@@ -53,6 +60,10 @@ pub struct Config {
     pub bots: Vec<Bot>,
     /// Who may enqueue; empty: loopback and unix sockets only.
     pub clients: Vec<Client>,
+    /// Where alerts go, in the order of the file.
+    pub routes: Vec<Route>,
+    /// The file of each list of people, by its name.
+    pub oncall: BTreeMap<String, PathBuf>,
     /// What is allowed and still worth a word, in the order of the file.
     pub warnings: Vec<Fault>,
 }
@@ -265,6 +276,11 @@ impl Config {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::unreadable(&path, format!("cannot be read: {error}")))?;
         Self::parse(&text, &path, &env)
+    }
+
+    /// The path of a file that the config names: as it is, or beside the config.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(name)
     }
 
     /// Checks `text` as the content of the file `origin`, in the environment `env`.

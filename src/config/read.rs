@@ -198,12 +198,18 @@ impl<'r, 't> Section<'r, 't> {
 
     /// Takes a table whose keys are the user's own, with text for values.
     pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
+        let given = self.texts_at(key).into_iter();
+        given.map(|(key, given)| (key, given.value)).collect()
+    }
+
+    /// As `texts`, each with its place.
+    pub(super) fn texts_at(&mut self, key: &'static str) -> BTreeMap<String, Given<String>> {
         let section = self.table(key);
         let mut texts = BTreeMap::new();
         for (key, value) in section.entries.iter() {
             let at = At::new(&value.span(), section.path(key.get_ref()));
             if let Some(given) = section.note(at, text(value.get_ref())) {
-                texts.insert(key.get_ref().clone().into_owned(), given.value);
+                texts.insert(key.get_ref().clone().into_owned(), given);
             }
         }
         texts

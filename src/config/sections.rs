@@ -3,7 +3,7 @@
 //! A section is always read to its end. Where a value is missing or wrong the fault is noted and
 //! a default stands in, so that the rest is checked too; a report with faults never becomes a
 //! `Config`.
-//! Not here: `[[apps]]` and `[[bots]]` (`apps`), `[[clients]]` (`clients`).
+//! Not here: `[[apps]]` and `[[bots]]` (`apps`), `[[clients]]` (`clients`), `[[routes]]` and `[oncall]` (`routes`).
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -15,7 +15,9 @@ use toml::de::DeTable;
 
 use super::fault::Report;
 use super::read::{Given, Section, duration_within, number_within, parsed, size_within};
-use super::{Config, Listen, Log, LogFormat, Queue, Server, StoreConfig, apps, clients, values};
+use super::{
+    Config, Listen, Log, LogFormat, Queue, Server, StoreConfig, apps, clients, routes, values,
+};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -55,6 +57,8 @@ pub(super) fn config<'t>(context: &Context<'_, 't>, file: &Path, document: DeTab
     let apps = apps::apps(context, &mut root);
     let bots = apps::bots(context, &mut root);
     let clients = clients::clients(context, &mut root, &apps);
+    let oncall = routes::oncall(context, &mut root);
+    let routes = routes::routes(context, &mut root, &apps, &oncall);
     root.finish();
     if clients.is_empty() {
         refuse_open_doors(&listen, context.report);
@@ -68,6 +72,8 @@ pub(super) fn config<'t>(context: &Context<'_, 't>, file: &Path, document: DeTab
         apps,
         bots,
         clients,
+        routes,
+        oncall,
         warnings: Vec::new(),
     }
 }

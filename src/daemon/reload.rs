@@ -201,6 +201,8 @@ fn plain(differ: &mut Differences, old: &Config, new: &Config) {
     differ.now("queue.give_up_after", give_up);
     differ.now("bots", !same_bots(&old.bots, &new.bots));
     differ.now("clients", old.clients != new.clients);
+    differ.now("routes", old.routes != new.routes);
+    differ.now("oncall", old.oncall != new.oncall);
     let names = |config: &Config| -> Vec<String> {
         config.apps.iter().map(|app| app.name.clone()).collect()
     };
@@ -323,6 +325,20 @@ mod tests {
         let clients = format!("{APP}[[clients]]\nname = \"am\"\ntoken = \"t\"\n");
         check(APP, &clients, &["clients"], &[]);
         check(&clients, APP, &["clients"], &[]);
+        let route = format!(
+            "{APP}[[routes]]\nname = \"db\"\nsource = \"grafana\"\nto = \"oc_1\"\nhmac_secret = \"s\"\n"
+        );
+        check(APP, &route, &["routes"], &[]);
+        check(&route, &route, &[], &[]);
+        for (was, is) in [
+            ("\"s\"", "\"t\""),
+            ("oc_1", "oc_2"),
+            ("to = ", "match = \"a=b\"\nto = "),
+        ] {
+            check(&route, &route.replace(was, is), &["routes"], &[]);
+        }
+        let oncall = format!("{APP}[oncall]\nduty = \"/dev/null\"\n");
+        check(APP, &oncall, &["oncall"], &[]);
         let bots = format!("{APP}[[bots]]\nname = \"room\"\nurl = \"https://x.example/hook/1\"\n");
         check(APP, &bots, &["bots"], &[]);
         check(&bots, &bots.replace("hook/1", "hook/2"), &["bots"], &[]);

@@ -12,5 +12,8 @@ pub mod notice;
 pub mod people;
 pub mod plan;
 pub mod policy;
+pub mod quiet;
+pub mod routes;
 pub mod rungs;
+pub mod sources;
 pub mod storm;

@@ -26,7 +26,8 @@ pub struct Alert {
     pub fingerprint: String,
     /// It fires; else it is resolved.
     pub firing: bool,
-    /// Since when, Unix milliseconds.
+    /// Since when, Unix milliseconds; 0: the source does not say, so its arrival counts, and no two firings can be
+    /// told apart by it.
     pub starts_ms: i64,
     /// Until when, by the source; only where it is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +84,31 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the worst last.
+    pub const ALL: [Severity; 5] = [
+        Severity::Info,
+        Severity::Unknown,
+        Severity::Warning,
+        Severity::Error,
+        Severity::Critical,
+    ];
+
+    /// The one that `word` calls so.
+    pub fn named(word: &str) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|one| one.word() == word)
+    }
+
+    /// As configs and programs call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Critical => "critical",
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Unknown => "unknown",
+            Severity::Info => "info",
+        }
+    }
+
     /// Of that word, in any case.
     pub fn of(word: &str) -> Severity {
         match word.to_ascii_lowercase().as_str() {

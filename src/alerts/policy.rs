@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::OnDoubt;
+use crate::alerts::notice::Severity;
+use crate::job::{OnDoubt, Priority};
 
 /// A route's word on one incident; kept with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,12 +51,27 @@ pub struct Policy {
     /// The template of its card, by the name that the config gives (its file); the built-in card without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// `high`, `normal` or `low`, by severity; where it says nothing, `priority` knows.
+    #[serde(default)]
+    pub priority: BTreeMap<Severity, String>,
 }
 
 impl Policy {
     /// What its jobs say of doubt.
     pub fn on_doubt(&self) -> OnDoubt {
         OnDoubt::from_name(&self.on_doubt).unwrap_or(OnDoubt::Hold)
+    }
+
+    /// How its jobs stand among others: what is critical or an error before the rest, what is for the record
+    /// behind it, unless the route says otherwise.
+    pub fn priority(&self, severity: Severity) -> Priority {
+        let said = self.priority.get(&severity);
+        said.and_then(|name| Priority::from_name(name))
+            .unwrap_or(match severity {
+                Severity::Critical | Severity::Error => Priority::High,
+                Severity::Warning | Severity::Unknown => Priority::Normal,
+                Severity::Info => Priority::Low,
+            })
     }
 }
 
@@ -118,6 +134,7 @@ pub(crate) mod tests {
             on_doubt: String::from("hold"),
             labels: BTreeMap::new(),
             template: None,
+            priority: BTreeMap::new(),
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn incident(rungs: &[(i64, &str)]) -> Incident {
         on_doubt: "hold".into(),
         labels: BTreeMap::new(),
         template: None,
+        priority: BTreeMap::new(),
     };
     let card = Card {
         message_id: Some("om_1".into()),

@@ -13,6 +13,7 @@ mod events;
 mod form;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod incidents;
 mod jobs;
 mod json;
 mod metrics;
@@ -193,6 +194,8 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::recall))
         .routes(routes!(jobs::settle))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
 }

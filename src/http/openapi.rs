@@ -39,7 +39,11 @@ const REFUSALS: [(u16, &str, &str); 11] = [
         "Forbidden",
         "The client lacks a scope, or the request comes from a page of another site.",
     ),
-    (404, "NoSuchJob", "There is no such job (any more)."),
+    (
+        404,
+        "NoSuchJob",
+        "There is no such job or incident (any more).",
+    ),
     (
         408,
         "TooSlow",

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, RefOr, Required, Schema, Type};
 
 use crate::http::query::{LABEL, LIMIT, LIMIT_MAX};
-use crate::job::{Kind, State};
+use crate::job::{IncidentState, Kind, State};
 
 /// The path's `{id}`.
 pub(super) struct Id;
@@ -24,6 +24,12 @@ pub(super) struct Choosing;
 
 /// `Last-Event-ID`, as a header and as a word.
 pub(super) struct LastEventId;
+
+/// The path's `{id}` of an incident.
+pub(super) struct IncidentName;
+
+/// Which incidents: the filters of their list, without its page.
+pub(super) struct Incidents;
 
 /// Which page of a list: `limit` and `cursor`.
 pub(super) struct Paging;
@@ -49,6 +55,8 @@ macro_rules! params {
 
 params! {
     Id = vec![id()];
+    IncidentName = vec![incident_id()];
+    Incidents = incidents();
     Waiting = vec![
         query("wait", duration(), "Answer when the job has settled or is in doubt, at the latest after this long (`10s`; at most `5m`)."),
         query("wait_for", words(["job", "all"]), "`all`: its children too."),
@@ -57,7 +65,7 @@ params! {
     Choosing = choosing();
     LastEventId = last_event_id();
     Paging = vec![
-        query("limit", limit(), "Jobs on a page."),
+        query("limit", limit(), "How many on a page."),
         cursor(),
     ];
     Summing = vec![
@@ -72,6 +80,32 @@ fn id() -> Parameter {
     let named = text().max_length(Some(200)).description(Some(
         "`job_…`, or the id of a message (`om_…`) or batch (`bm-…`) that it made.",
     ));
+    in_path(named)
+}
+
+fn incident_id() -> Parameter {
+    in_path(text().max_length(Some(200)).description(Some("`inc_…`.")))
+}
+
+fn incidents() -> Vec<Parameter> {
+    let states = IncidentState::ALL.iter().map(|state| state.name());
+    let time = "A time (RFC 3339), or a duration back from now: `2h`.";
+    vec![
+        several("state", words(states), "In one of these states."),
+        query(
+            "route",
+            text(),
+            "Of this route: its name, or its name with its matchers.",
+        ),
+        query("client", text(), "Brought by this client."),
+        flag("digest", "Digests only, or none of them."),
+        query("since", text(), &format!("Begun at or after. {time}")),
+        query("until", text(), &format!("Begun before. {time}")),
+    ]
+}
+
+/// The path's `{id}`.
+fn in_path(named: ObjectBuilder) -> Parameter {
     ParameterBuilder::new()
         .name("id")
         .parameter_in(ParameterIn::Path)

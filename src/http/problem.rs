@@ -161,6 +161,12 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-such-job", title, detail)
     }
 
+    /// 404: no such incident.
+    pub(super) fn no_such_incident(detail: impl Into<String>) -> Problem {
+        let title = "There is no such incident";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-incident", title, detail)
+    }
+
     /// 408: the body came too slowly.
     pub(super) fn too_slow(detail: impl Into<String>) -> Problem {
         let title = "The body came too slowly";

@@ -8,8 +8,8 @@ use axum::http::Uri;
 
 use crate::clock;
 use crate::http::problem::Problem;
-use crate::job::{Flaw, Kind, State};
-use crate::store::Filter;
+use crate::job::{Flaw, IncidentState, Kind, State};
+use crate::store::{Filter, IncidentFilter};
 
 /// The longest that a request may wait.
 pub(super) const WAIT_MS_MAX: i64 = 300_000;
@@ -164,24 +164,48 @@ impl Words {
 
     /// Which jobs of a list; `now_ms` is what durations count back from.
     pub(super) fn filter(&mut self, now_ms: i64) -> Filter {
-        let when = |text: &str| instant(text, now_ms);
+        Filter {
+            since_ms: self.time("since", now_ms),
+            until_ms: self.time("until", now_ms),
+            limit: self.limit(),
+            cursor: self.cursor(),
+            ..self.choice()
+        }
+    }
+
+    /// Which incidents of a list; `now_ms` is what durations count back from.
+    pub(super) fn incidents(&mut self, now_ms: i64) -> IncidentFilter {
+        let states = words(IncidentState::ALL.iter().map(|state| state.name()));
+        IncidentFilter {
+            route: self.text("route"),
+            states: self.several("state", IncidentState::from_name, &states),
+            client: self.text("client"),
+            is_digest: self.read("digest", |word| word.parse().ok(), "true or false"),
+            since_ms: self.time("since", now_ms),
+            until_ms: self.time("until", now_ms),
+            limit: self.limit(),
+            cursor: self.cursor(),
+            ..IncidentFilter::default()
+        }
+    }
+
+    fn time(&mut self, name: &str, now_ms: i64) -> Option<i64> {
         let time = "a time such as 2026-01-31T08:00:00Z, or how long ago: 2h";
+        self.read(name, |text| instant(text, now_ms), time)
+    }
+
+    fn limit(&mut self) -> u32 {
         let limit = |text: &str| {
             let limit: Option<u32> = text.parse().ok();
             limit.filter(|limit| (1..=LIMIT_MAX).contains(limit))
         };
         let limit = self.read("limit", limit, &format!("from 1 to {LIMIT_MAX}"));
-        Filter {
-            since_ms: self.read("since", when, time),
-            until_ms: self.read("until", when, time),
-            limit: limit.unwrap_or(LIMIT),
-            cursor: self.read(
-                "cursor",
-                |text| text.parse().ok(),
-                "the next_cursor of an earlier page",
-            ),
-            ..self.choice()
-        }
+        limit.unwrap_or(LIMIT)
+    }
+
+    fn cursor(&mut self) -> Option<i64> {
+        let expected = "the next_cursor of an earlier page";
+        self.read("cursor", |text| text.parse().ok(), expected)
     }
 
     /// Which jobs, by what they are: all of a filter but its times and its page.

@@ -283,6 +283,7 @@ fn incident(
         severity: row.get("severity"),
         title: row.get("title"),
         alerts: row.get("alerts"),
+        tag: row.get("tag"),
         body: row.get("body"),
         is_digest: row.get::<i64, _>("is_digest") == 1,
         digest,

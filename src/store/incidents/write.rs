@@ -287,12 +287,12 @@ async fn enqueue(tx: &mut Tx<'_>, writes: &[IncidentWrite]) -> Result<Written, s
 async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
         "insert into incident (seq, id, version, route, group_key, app, receiver, client, state, severity, title, body,
-                               is_digest, wants_digest, opened_ms, changed_ms, ended_ms, due_ms, message_id, alerts)
-         values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?20)
+                               is_digest, wants_digest, opened_ms, changed_ms, ended_ms, due_ms, message_id, alerts, tag)
+         values (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?20, ?21)
          on conflict (seq) do update set
             version = version + 1, route = excluded.route, group_key = excluded.group_key, app = excluded.app,
             receiver = excluded.receiver, client = excluded.client, state = excluded.state, severity = excluded.severity,
-            title = excluded.title, alerts = excluded.alerts, body = excluded.body, is_digest = excluded.is_digest,
+            title = excluded.title, alerts = excluded.alerts, tag = excluded.tag, body = excluded.body, is_digest = excluded.is_digest,
             wants_digest = excluded.wants_digest, opened_ms = excluded.opened_ms, changed_ms = excluded.changed_ms,
             ended_ms = excluded.ended_ms, due_ms = excluded.due_ms, message_id = excluded.message_id,
             digest = case when ?19 then null else digest end,
@@ -319,6 +319,7 @@ async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result
     .bind(&write.message_id)
     .bind(write.leave_digest)
     .bind(write.alerts)
+    .bind(&write.tag)
     .fetch_one(&mut *tx.conn)
     .await
 }

@@ -64,6 +64,12 @@ struct Stopped {
 type Seconds = Gauge<f64, AtomicU64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRoute {
+    route: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfTenant {
     tenant: String,
 }
@@ -123,6 +129,7 @@ pub(crate) struct Metrics {
     month_quota: Family<OfTenant, Gauge>,
     month_forecast: Family<OfTenant, Gauge>,
     store_bytes: Gauge,
+    alerts: Family<OfRoute, Counter>,
 }
 
 impl Default for Metrics {
@@ -142,6 +149,7 @@ impl Default for Metrics {
             month_quota: Family::default(),
             month_forecast: Family::default(),
             store_bytes: Gauge::default(),
+            alerts: Family::default(),
         };
         metrics.register();
         metrics
@@ -207,8 +215,23 @@ impl Metrics {
             "Bytes of the database file and its log",
             self.store_bytes.clone(),
         );
+        all.register(
+            "alerts",
+            "Alerts of notifications, by route and by what the notification did to its incident",
+            self.alerts.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The program", build);
+    }
+
+    /// A notification brought so many alerts to a route.
+    pub(crate) fn alerts(&self, route: &str, outcome: &'static str, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let route = route.to_owned();
+        let counter = self.alerts.get_or_create(&OfRoute { route, outcome });
+        counter.inc_by(count as u64);
     }
 
     /// A job came to an end.

@@ -15,8 +15,6 @@ use crate::job::{IncidentState, JobId, hex};
 
 /// Entries of `log`, at most; the oldest but the first ones go.
 pub const LOG_MAX: usize = 200;
-/// The longest title, characters.
-const TITLE_CHARS_MAX: usize = 200;
 
 /// An incident of one route and group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +135,9 @@ pub struct Card {
     /// Its template was refused: the built-in card stands in.
     #[serde(default)]
     pub plain: bool,
+    /// It mentions nobody: Feishu refused it with its mentions.
+    #[serde(default)]
+    pub mute: bool,
     /// Replies to it stand in no thread: the group takes none.
     #[serde(default)]
     pub no_thread: bool,
@@ -345,25 +346,12 @@ impl Incident {
         hex(&Sha256::digest(state.to_string())[..16])
     }
 
-    /// One line for lists: the alerts' names, and what they share.
-    pub fn title(&self) -> String {
-        let firing = self.firing();
-        let all = self.alerts.values().map(|tracked| &tracked.alert);
-        let counted: Vec<&Alert> = match firing.is_empty() {
-            true => all.collect(),
-            false => firing,
-        };
-        let mut names: Vec<&str> = counted.iter().map(|alert| alert.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut title = names.into_iter().take(3).collect::<Vec<_>>().join(", ");
-        if let [alert] = &counted[..]
-            && let Some(instance) = alert.labels.get("instance")
-        {
-            title.push_str(&format!(" {instance}"));
-        }
-        let plain = title.chars().filter(|one| !one.is_control());
-        plain.take(TITLE_CHARS_MAX).collect()
+    /// Where its card goes.
+    pub fn receiver(&self) -> &str {
+        let fallback = self.policy.fallback.as_deref();
+        fallback
+            .filter(|_| self.card.fallback)
+            .unwrap_or(&self.policy.to)
     }
 
     /// Notes what happened; of too many entries the oldest but the first goes.

@@ -14,6 +14,10 @@ pub mod plan;
 pub mod policy;
 pub mod quiet;
 pub mod routes;
+mod run;
 pub mod rungs;
 pub mod sources;
 pub mod storm;
+
+pub use self::cards::Cards;
+pub use self::run::{AckError, Alerts, NotTaken, Taken, Trouble};

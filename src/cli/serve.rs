@@ -69,6 +69,7 @@ impl From<DaemonError> for Trouble {
             // Settings, and a database of a newer relay: the same again ends the same.
             DaemonError::App { .. }
             | DaemonError::Bot { .. }
+            | DaemonError::Templates(_)
             | DaemonError::TestClock(_)
             | DaemonError::Store(StoreError::Unusable(_)) => Exit::Wrong,
             DaemonError::Store(StoreError::Unavailable(_)) | DaemonError::Listen(_) => Exit::Failed,

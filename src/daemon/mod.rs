@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{Alerts, Cards};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{App, Bot, Dispatcher};
@@ -58,6 +59,9 @@ pub enum DaemonError {
         /// Why.
         why: String,
     },
+    /// Templates of cards are broken.
+    #[error("{}", .0.join("\n"))]
+    Templates(Vec<String>),
     /// The test clock was asked for beside a Feishu that is not on loopback.
     #[error("{TEST_CLOCK_VARIABLE} is for tests: {0:?} is not on loopback")]
     TestClock(String),
@@ -128,6 +132,7 @@ pub async fn run_reloading(
     let clock = clock(&config)?;
     let names: Vec<String> = config.apps.iter().map(|app| app.name.clone()).collect();
     let clients = clients(&config, &clock)?;
+    let cards = Cards::load(&config).map_err(DaemonError::Templates)?;
     let (store, closer) = Store::open(options(&config, &names), clock.clone()).await?;
     let doors = match Doors::open_up(sockets, &config).await {
         Ok(doors) => doors,
@@ -145,7 +150,22 @@ pub async fn run_reloading(
     tokio::spawn(watchdog(&dispatcher, &store, &stop));
     store.attach(dispatcher.clone()).await?;
     let work = tokio::spawn(work);
-    let state = HttpState::new(store.clone(), dispatcher.clone(), clock.clone(), &config);
+    let alerts = Alerts::new(
+        store.clone(),
+        dispatcher.clone(),
+        clock.clone(),
+        &config,
+        cards,
+    );
+    let alerts = Arc::new(alerts);
+    let looks = tokio::spawn(Arc::clone(&alerts).run(stop.clone()));
+    let state = HttpState::new(
+        store.clone(),
+        dispatcher.clone(),
+        Arc::clone(&alerts),
+        clock.clone(),
+        &config,
+    );
     let state = Arc::new(state);
     let addrs = doors.addrs();
     let serve = tokio::spawn(doors.serve(Arc::clone(&state), stop.clone(), DRAIN));
@@ -156,6 +176,7 @@ pub async fn run_reloading(
         store,
         dispatcher,
         doors: state,
+        alerts,
         clients,
     };
     loop {
@@ -169,6 +190,7 @@ pub async fn run_reloading(
         }
     }
     ended("the doors", serve).await;
+    ended("the alerts", looks).await;
     halt.cancel();
     ended("the dispatcher", work).await;
     closer.close().await;

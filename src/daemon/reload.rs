@@ -12,6 +12,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::Level;
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::{App, Bot, Config};
 use crate::dispatch::Dispatcher;
@@ -29,6 +30,7 @@ pub(super) struct Reloader {
     pub(super) store: Store,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) doors: Arc<HttpState>,
+    pub(super) alerts: Arc<Alerts>,
     /// One for each app, in order.
     pub(super) clients: Vec<feishu_im::Client>,
 }
@@ -70,6 +72,12 @@ impl Reloader {
         set_level(self.running.log.level);
         self.doors.set_clients(self.running.clients.clone());
         self.bots(&old.bots);
+        if let Err(faults) = self.alerts.reload(&self.running) {
+            for fault in faults {
+                tracing::error!("{fault}");
+            }
+            tracing::error!("the routes and templates that were in force stay");
+        }
         for at in 0..old.apps.len() {
             self.app(at, &old.apps[at], &mut differ);
         }

@@ -5,6 +5,7 @@
 //! Not here: what a job is (`job`), how it is kept (`store`), when it runs (`dispatch`).
 
 mod activity;
+mod alerts;
 mod auth;
 mod body;
 mod bulk;
@@ -51,6 +52,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::{Bot, Client, Config};
 use crate::job::Gate;
@@ -84,6 +86,7 @@ pub(crate) struct HttpState {
     app_ids: Vec<String>,
     tokens: Signer,
     gate: Arc<dyn Gate>,
+    alerts: Arc<Alerts>,
     max_body: u64,
     clients: RwLock<Arc<[Arc<Client>]>>,
     bots: RwLock<Arc<[String]>>,
@@ -94,6 +97,7 @@ impl HttpState {
     pub(crate) fn new(
         store: Store,
         gate: Arc<dyn Gate>,
+        alerts: Arc<Alerts>,
         clock: Clock,
         config: &Config,
     ) -> HttpState {
@@ -104,6 +108,7 @@ impl HttpState {
             tokens: Signer::new(store.token_key()),
             store,
             gate,
+            alerts,
             clock,
             max_body: config.server.max_body,
             clients: RwLock::new(shared(config.clients.clone())),
@@ -198,6 +203,7 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(incidents::one))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
+        .routes(routes!(alerts::take))
 }
 
 fn router(relay: Arc<Relay>) -> Router {

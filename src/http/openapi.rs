@@ -42,7 +42,7 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     (
         404,
         "NoSuchJob",
-        "There is no such job or incident (any more).",
+        "There is no such job, incident or route (any more).",
     ),
     (
         408,

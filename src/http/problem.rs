@@ -167,6 +167,19 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "no-such-incident", title, detail)
     }
 
+    /// 401: it does not show that it comes from its source.
+    pub(super) fn unsigned(detail: &'static str) -> Problem {
+        let title = "A signature is needed";
+        Problem::new(StatusCode::UNAUTHORIZED, "signature", title, detail)
+            .with_header(WWW_AUTHENTICATE, "Signature")
+    }
+
+    /// 404: no such route of alerts.
+    pub(super) fn no_such_sink(detail: &'static str) -> Problem {
+        let title = "There is no such route";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-route", title, detail)
+    }
+
     /// 408: the body came too slowly.
     pub(super) fn too_slow(detail: impl Into<String>) -> Problem {
         let title = "The body came too slowly";
@@ -197,6 +210,12 @@ impl Problem {
             "The body is too large",
             format!("a body may have {bytes_max} bytes"),
         )
+    }
+
+    /// 413: more than is taken at once.
+    pub(super) fn too_much(detail: impl Into<String>) -> Problem {
+        let title = "The body is too large";
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, detail)
     }
 
     /// 415: something else than JSON.

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on should stop here"
 )]
 
+pub mod alerts;
 pub mod form;
 pub mod jobs;
 pub mod openapis;

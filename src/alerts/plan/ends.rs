@@ -138,6 +138,14 @@ fn refused(
         );
         return true;
     }
+    // A person whom Feishu does not know spoils the whole card.
+    if job.role == IncidentRole::Card && !policy.mention.is_empty() && !card.mute && by_form {
+        card.mute = true;
+        card.unshown = None;
+        card.n += 1;
+        incident.note(view.now_ms, "it goes without its mentions", None);
+        return true;
+    }
     if job.role == IncidentRole::Update {
         moved(incident, view, planned, "its message cannot be updated");
         return true;

@@ -342,6 +342,7 @@ fn says(incident: &mut Incident, view: &View<'_>, role: IncidentRole) -> What {
     let first = incident.card.shown_ms.is_none();
     let mention = incident.is_firing()
         && view.quiet_until_ms.is_none()
+        && !incident.card.mute
         && (first || news::is_untold(incident));
     news::told_by_card(incident);
     What::Card { mention }

@@ -43,10 +43,15 @@ pub(super) fn ended(incident: &mut Incident, view: &View<'_>, job: &IncidentJob)
         .error
         .as_ref()
         .is_some_and(|fault| fault.class == "gone");
-    // A group without threads takes a plain reply; a message that is gone takes none, and its
-    // successor tells of it.
-    if ends::is_refused(job) && (gone || !incident.card.no_thread) {
-        incident.card.no_thread |= !gone;
+    // A group without threads takes a plain reply, and any group one without a mention of somebody whom
+    // Feishu does not know; a message that is gone takes none, and its successor tells of it.
+    let tried_all = incident.card.no_thread && incident.card.mute;
+    if ends::is_refused(job) && (gone || !tried_all) {
+        match (gone, incident.card.no_thread) {
+            (true, _) => {}
+            (false, true) => incident.card.mute = true,
+            (false, false) => incident.card.no_thread = true,
+        }
         let news = &mut incident.news;
         let more = told.into_iter().filter(|one| !news.alerts.contains(one));
         let more: Vec<String> = more.collect();
@@ -152,6 +157,6 @@ fn gather(incident: &mut Incident, view: &View<'_>, message: String) -> What {
         message,
         alerts: news.telling.clone(),
         worse: news.telling_worse,
-        mention: view.quiet_until_ms.is_none(),
+        mention: view.quiet_until_ms.is_none() && !incident.card.mute,
     }
 }

@@ -12,6 +12,7 @@ use crate::job::{
     Role, Spent, State,
 };
 use crate::store::dependents::Made;
+use crate::store::holders::{Holder, Holders, Place, holders};
 use crate::store::insert::{self, NewRow, alone};
 use crate::store::mark;
 use crate::store::receivers;
@@ -39,12 +40,6 @@ struct Names {
     receivers: HashMap<(AppId, String), String>,
 }
 
-/// Where a key stands: an app, a client, the key itself.
-type Place = (AppId, String, String);
-/// Who has it, and the hash of what was asked with it.
-type Holder = (JobId, [u8; 32]);
-type Holders = HashMap<Place, Holder>;
-
 /// What one request adds.
 #[derive(Default)]
 struct Plan {
@@ -57,6 +52,8 @@ struct Plan {
     uuids: Vec<(openapis::Space, JobId)>,
     accepted: Vec<Accepted>,
     flaws: Vec<Flaw>,
+    /// Nobody asks what its jobs are like.
+    untold: bool,
 }
 
 impl Plan {
@@ -102,7 +99,7 @@ pub(super) async fn apply(
         .collect())
 }
 
-/// Accepts jobs of incidents, all or none; `bounded` of them count against a full queue. Whoever asks reads them.
+/// Accepts jobs of incidents, all or none; `bounded` of them count against a full queue.
 pub(super) async fn for_incidents(
     tx: &mut Tx<'_>,
     jobs: &[NewJob],
@@ -116,7 +113,8 @@ pub(super) async fn for_incidents(
     let none = (&Holders::new(), &openapis::Firsts::new());
     let plan = plan(tx, jobs, none, &known);
     match plan.and_then(|plan| fits(tx, plan, tx.memory.pending(), bounded as i64)) {
-        Ok(plan) => {
+        Ok(mut plan) => {
+            plan.untold = true;
             let ids = plan.accepted.iter().map(|one| one.id).collect();
             write(tx, &mut [Ok(plan)]).await?;
             Ok(Ok(ids))
@@ -134,40 +132,6 @@ fn fits(tx: &Tx<'_>, plan: Plan, pending: i64, new: i64) -> Result<Plan, AcceptE
         return Err(AcceptError::Full);
     }
     Ok(plan)
-}
-
-async fn holders(tx: &mut Tx<'_>, requests: &[&[NewJob]]) -> Result<Holders, sqlx::Error> {
-    let wanted: Vec<Value> = requests
-        .iter()
-        .flat_map(|jobs| jobs.iter())
-        .filter_map(|job| {
-            Some(json!([
-                tx.app_id(&job.app)?.0,
-                job.client,
-                job.key.as_ref()?.text
-            ]))
-        })
-        .collect();
-    if wanted.is_empty() {
-        return Ok(Holders::new());
-    }
-    let rows = sqlx::query(
-        "select job.app, job.client, job.key, job.id, job.key_hash
-           from json_each(?1) wanted
-           join job on job.app = wanted.value ->> 0 and job.client = wanted.value ->> 1 and job.key = wanted.value ->> 2
-          where job.key is not null",
-    )
-    .bind(Value::Array(wanted).to_string())
-    .fetch_all(&mut *tx.conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            let id = JobId(row.get::<Vec<u8>, _>(3).try_into().ok()?);
-            let hash = row.get::<Vec<u8>, _>(4).try_into().ok()?;
-            Some(((AppId(row.get(0)), row.get(1), row.get(2)), (id, hash)))
-        })
-        .collect())
 }
 
 fn referenced(job: &NewJob, ids: &mut Vec<JobId>) {
@@ -576,9 +540,11 @@ async fn write(
         uploads.append(&mut plan.uploads);
         named.append(&mut plan.named);
     }
+    let before = tx.changes.born.len();
     begin_free(tx, &mut rows);
     let born = std::mem::take(&mut tx.changes.born);
-    mark::count_calls(tx, &born).await?;
+    // Those of an earlier request of the batch are counted.
+    mark::count_calls(tx, &born[before..]).await?;
     tx.changes.born = born;
     insert::rows(tx, &rows).await?;
     tell_fresh(tx, plans, &rows).await?;
@@ -610,7 +576,7 @@ async fn tell_fresh(
     plans: &mut [Result<Plan, AcceptError>],
     rows: &[NewRow],
 ) -> Result<(), sqlx::Error> {
-    let short = |plan: &&mut Plan| plan.accepted.len() <= fresh::JOBS_MAX;
+    let short = |plan: &&mut Plan| !plan.untold && plan.accepted.len() <= fresh::JOBS_MAX;
     let mut asked: HashMap<JobId, &mut Accepted> = plans
         .iter_mut()
         .flatten()

@@ -22,6 +22,7 @@ mod fold;
 mod fresh;
 mod heads;
 mod health;
+mod holders;
 mod incidents;
 mod insert;
 mod keys;

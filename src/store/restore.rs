@@ -20,7 +20,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::clock::{Clock, Now, rfc3339};
 use crate::job::{Action, Fault, Kind};
 use crate::store::backup::{self, CopyError, DATABASE, Stamp, UPLOADS, at, of, sync};
-use crate::store::{open, upload};
+use crate::store::{incidents, open, upload};
 
 /// How far the clock may stand behind the copy's time: two machines' clocks differ by less.
 const CLOCKS_DIFFER_MS: i64 = 60_000;
@@ -334,6 +334,7 @@ async fn mark(
         }
     };
     recount(conn).await?;
+    incidents::restored(conn, now.wall_ms).await?;
     let seq: i64 = sqlx::query_scalar(
         "select max(coalesce((select max(seq) from job), 0),
                     coalesce((select cast(value as integer) from meta where name = 'last_seq'), 0))",
@@ -407,7 +408,7 @@ async fn reach(conn: &mut SqliteConnection, stamp: &Stamp) -> Result<(), sqlx::E
         let found = sqlx::query(
             "insert into step
              select distinct child from reach before join dependency on parent = before.seq and open = 1
-              where before.round = ?1 - 1 and child not in (select seq from reach)
+              where before.round = ?1 - 1 and child not in (select seq from reach) and role <> 'merged'
                 and not exists (select 1 from dependency other join job needed on needed.seq = other.parent
                                  where other.child = dependency.child and other.open = 1
                                    and needed.finished_ms is null and needed.seq not in (select seq from reach))",
@@ -430,11 +431,17 @@ async fn reach(conn: &mut SqliteConnection, stamp: &Stamp) -> Result<(), sqlx::E
         .execute(&mut *conn)
         .await?;
     }
-    // Whoever is left waits for nothing that is known here: nothing says that it could not have begun.
-    sqlx::query("insert into reach select seq, max(run_ms, ?1), 0 from job where state = 'queued' and seq not in (select seq from reach)")
-        .bind(stamp.taken_ms)
-        .execute(&mut *conn)
-        .await?;
+    // Whoever is left waits for nothing that is known here: nothing says that it could not have begun. But what
+    // was merged never begins.
+    sqlx::query(
+        "insert into reach
+         select seq, max(run_ms, ?1), 0 from job
+          where state = 'queued' and seq not in (select seq from reach)
+            and not exists (select 1 from dependency where child = job.seq and dependency.role = 'merged' and open = 1)",
+    )
+    .bind(stamp.taken_ms)
+    .execute(&mut *conn)
+    .await?;
     Ok(())
 }
 

@@ -77,7 +77,7 @@ pub(in crate::store) async fn merged_into(
 }
 
 /// Of `jobs`, pairs of an incident and a job that changed, those that show a digest: whoever is merged into
-/// them hears of it.
+/// them hears of it. One that was merged and waits again hears how its digest's ended, if it did.
 pub(super) async fn begin_telling(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sqlx::Error> {
     let parents: Vec<i64> = sqlx::query_scalar(
         "insert into merging (parent, digest)
@@ -92,7 +92,22 @@ pub(super) async fn begin_telling(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sql
     .bind(jobs)
     .fetch_all(&mut *tx.conn)
     .await?;
-    for parent in parents {
+    let late: Vec<i64> = sqlx::query_scalar(
+        "insert into merging (parent, digest)
+         select distinct parent.seq, parent.incident
+           from json_each(?1) changed
+           join job child on child.seq = changed.value ->> 1 and child.state = 'queued'
+           join dependency on dependency.child = child.seq and dependency.role = 'merged' and open = 1
+           join job parent on parent.seq = dependency.parent and parent.finished_ms is not null
+                          and parent.incident is not null
+          where true
+         on conflict (parent) do nothing
+         returning parent",
+    )
+    .bind(jobs)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for parent in parents.into_iter().chain(late) {
         tell(tx, parent).await?;
     }
     Ok(())
@@ -146,7 +161,7 @@ async fn end(
 ) -> Result<bool, sqlx::Error> {
     let children: Vec<i64> = sqlx::query_scalar(
         "select child from dependency join job on job.seq = child
-          where parent = ?1 and dependency.role = 'merged' and open = 1 and job.state = 'queued'
+          where dependency.parent = ?1 and dependency.role = 'merged' and open = 1 and job.state = 'queued'
           order by child limit ?2",
     )
     .bind(parent)
@@ -206,7 +221,7 @@ async fn end(
 async fn revive(tx: &mut Tx<'_>, parent: i64) -> Result<bool, sqlx::Error> {
     let rows = sqlx::query(
         "select job.* from dependency join job on job.seq = child
-          where parent = ?1 and dependency.role = 'merged' and open = 1
+          where dependency.parent = ?1 and dependency.role = 'merged' and open = 1
             and job.state in ('failed', 'expired', 'canceled')
             and job.receipt ->> 'merged_into' is not null and job.args is not null
           order by child limit ?2",

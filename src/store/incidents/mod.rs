@@ -20,7 +20,7 @@ use sqlx::sqlite::SqliteRow;
 use tokio::sync::{Notify, oneshot};
 
 pub(super) use self::merge::{go_on, merged_into};
-pub(super) use self::wake::{drop_old, wake};
+pub(super) use self::wake::{drop_old, restored, wake};
 pub(super) use self::write::{weight, write};
 use crate::job::{Flaw, IncidentId, IncidentJob, IncidentRow, IncidentState, IncidentWrite, JobId};
 use crate::store::writer::Request;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use crate::store::incidents::merge;
 use crate::store::writer::Tx;
@@ -48,6 +49,23 @@ pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     .execute(&mut *tx.conn)
     .await?;
     tx.changes.incidents.is_due = true;
+    Ok(())
+}
+
+/// A copy was put back: what became of the jobs of incidents since is not known, so all that is open is looked at.
+pub(in crate::store) async fn restored(
+    conn: &mut SqliteConnection,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update incident set due_ms = min(coalesce(due_ms, ?1), ?1), version = version + 1
+          where state <> 'resolved'
+             or exists (select 1 from incident_job link join job on job.seq = link.job
+                         where link.incident = incident.seq and link.noticed = 0)",
+    )
+    .bind(now_ms)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

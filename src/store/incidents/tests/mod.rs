@@ -1,5 +1,9 @@
 //! Incidents over a fresh file, without a dispatcher; each with a second one that must not change.
 
+mod merged;
+mod restored;
+mod written;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,12 +11,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Clock;
 use crate::job::{
-    Attempt, Door, IncidentRole, Marked, NewJob, Outcome, Priority, Spent, State, Step, parse,
+    Attempt, Door, IncidentRole, Marked, Member, NewJob, Outcome, Priority, Spent, State, Step,
+    parse,
 };
-use crate::store::{Budget, Closer, End, Filter, Finish, Name, Options, Store, UnknownMove};
+use crate::store::{Act, Budget, Closer, End, Filter, Finish, Name, Options, Store, UnknownMove};
 
 struct House {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    options: Options,
     store: Store,
     closer: Closer,
 }
@@ -25,12 +31,30 @@ impl House {
     async fn of(max_pending: u64) -> House {
         let folder = tempfile::tempdir().unwrap();
         let options = options(folder.path(), max_pending);
-        let (store, closer) = Store::open(options, Clock::system()).await.unwrap();
+        House::at(folder, options, "0s").await
+    }
+
+    /// Opens the database at another time.
+    async fn at(folder: tempfile::TempDir, options: Options, shift: &str) -> House {
+        let clock = folder.path().join("clock");
+        std::fs::write(&clock, shift).unwrap();
+        let clock = Clock::moved_by(&clock);
+        let (store, closer) = Store::open(options.clone(), clock).await.unwrap();
         House {
-            _folder: folder,
+            folder,
+            options,
             store,
             closer,
         }
+    }
+
+    /// A restart, so much later; then all that is due by time.
+    async fn later(self, shift: &str) -> House {
+        drop(self.store);
+        self.closer.close().await;
+        let house = House::at(self.folder, self.options, shift).await;
+        while house.store.sweep().await.unwrap() {}
+        house
     }
 
     async fn close(self) {
@@ -74,6 +98,11 @@ impl House {
         self.store.incident(id).await.unwrap().unwrap()
     }
 
+    async fn job(&self, id: JobId) -> Value {
+        let job = self.store.job(&Name::Job(id)).await.unwrap().unwrap();
+        serde_json::to_value(job).unwrap()
+    }
+
     async fn mark(&self, id: JobId) -> Option<Marked> {
         let seq = self.store.job(&Name::Job(id)).await.unwrap().unwrap().seq;
         self.store.mark(vec![seq]).await.unwrap().pop()
@@ -115,6 +144,16 @@ impl House {
             message_id: Some(message.to_owned()),
         };
         self.finish(&marked, end, UnknownMove::Clear).await;
+    }
+
+    /// Its attempt ended with an unknown outcome, and it waits for the next.
+    async fn unknown(&self, id: JobId) {
+        let marked = self.mark(id).await.unwrap();
+        let end = End::Again {
+            run_ms: marked.mark.wall_ms,
+        };
+        let begin = UnknownMove::Begin(marked.mark.clone());
+        self.finish(&marked, end, begin).await;
     }
 }
 
@@ -233,112 +272,6 @@ fn conflicts(error: &IncidentError) -> bool {
     matches!(error, IncidentError::Conflict)
 }
 
-#[tokio::test]
-async fn an_incident_and_its_job_are_written_together_and_read_back() {
-    let house = House::open().await;
-    let other = new("other");
-    house.put(with(other.clone(), vec![card("o")])).await;
-    let first = IncidentWrite {
-        due_ms: Some(7),
-        body: String::from("{\"a\":1}"),
-        ..with(new("g"), vec![card("t1")])
-    };
-    let ids = house.put(first.clone()).await;
-    let row = house.store.incident_of("db", "g").await.unwrap().unwrap();
-    assert_eq!((row.id, row.version, row.due_ms), (first.id, 1, Some(7)));
-    assert_eq!(row.body, "{\"a\":1}");
-    assert_eq!(row.jobs.len(), 1);
-    let shown = &row.jobs[0];
-    assert_eq!(
-        (shown.id, shown.role, shown.tag.as_str()),
-        (ids[0], IncidentRole::Card, "t1")
-    );
-    assert_eq!(
-        (shown.state, shown.tried, shown.merged),
-        (State::Queued, false, false)
-    );
-    let due = house.store.incidents_due(10).await.unwrap();
-    assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [first.id]);
-    assert_eq!(house.store.next_incident_due().await.unwrap(), Some(7));
-    let open = house.store.open_incidents().await.unwrap();
-    assert_eq!(open[&IncidentState::Firing], 2);
-    assert_eq!(house.read(other.id).await.version, 1);
-    assert_eq!(
-        house
-            .store
-            .incident_of("db", "none")
-            .await
-            .unwrap()
-            .map(|row| row.id),
-        None
-    );
-    house.close().await;
-}
-
-#[tokio::test]
-async fn whoever_writes_over_another_version_is_refused() {
-    let house = House::open().await;
-    let other = new("other");
-    house.put(with(other.clone(), vec![card("o")])).await;
-    let first = new("g");
-    house.put(first.clone()).await;
-    let row = house.read(first.id).await;
-    house.put(next(&row, vec![])).await;
-    assert!(conflicts(&house.refused(next(&row, vec![card("t")])).await));
-    // A second one of the group must know the first; so one of two that are born at once is refused.
-    assert!(conflicts(
-        &house.refused(with(new("g"), vec![card("t")])).await
-    ));
-    let second = IncidentWrite {
-        after: Some(first.id),
-        ..new("g")
-    };
-    house.put(second.clone()).await;
-    let third = IncidentWrite {
-        after: Some(first.id),
-        ..new("g")
-    };
-    assert!(conflicts(&house.refused(third).await));
-    let newest = house.store.incident_of("db", "g").await.unwrap().unwrap();
-    assert_eq!(newest.id, second.id);
-    // All or nothing: the first of these fits.
-    let fits = next(&house.read(second.id).await, vec![card("t")]);
-    let both = vec![fits, next(&row, vec![])];
-    let before = house.all().await;
-    let error = house.store.write_incidents(both).await.unwrap_err();
-    assert!(conflicts(&error));
-    assert_eq!(house.all().await, before);
-    house.close().await;
-}
-
-#[tokio::test]
-async fn a_job_that_settles_makes_its_incident_due_and_refuses_who_has_not_seen_it() {
-    let house = House::open().await;
-    let (first, other) = (new("g"), new("other"));
-    let ids = house.put(with(first.clone(), vec![card("t")])).await;
-    house.put(with(other.clone(), vec![card("o")])).await;
-    let before = house.read(first.id).await;
-    let changed = house.store.incidents_changed();
-    house.done(ids[0], "om_1").await;
-    changed.notified().await;
-    assert!(conflicts(&house.refused(next(&before, vec![])).await));
-    let due = house.store.incidents_due(10).await.unwrap();
-    assert_eq!(due.len(), 1);
-    let row = &due[0];
-    assert_eq!(row.id, first.id);
-    assert_eq!(row.jobs[0].state, State::Done);
-    assert_eq!(row.jobs[0].message_id.as_deref(), Some("om_1"));
-    let noticed = IncidentWrite {
-        due_ms: None,
-        message_id: Some(String::from("om_1")),
-        ..next(row, vec![Step::Forget { job: ids[0] }])
-    };
-    house.put(noticed).await;
-    let row = house.read(first.id).await;
-    assert!(row.jobs.is_empty() && row.due_ms.is_none());
-    assert_eq!(row.message_id.as_deref(), Some("om_1"));
-    assert_eq!(house.store.incident_jobs(first.id).await.unwrap().len(), 1);
-    let other = house.read(other.id).await;
-    assert_eq!((other.version, other.due_ms), (1, None));
-    house.close().await;
+fn job_args(text: &str) -> Value {
+    serde_json::from_str(&job(send(text)).args).unwrap()
 }

@@ -4,6 +4,8 @@
 alter table incident add column tag text not null default '';
 -- Since when its card waits to be sent or merged; null: it has none that could.
 alter table incident add column waits_ms integer;
+-- Of a digest: when it was made or took members in last.
+alter table incident add column joined_ms integer;
 
 -- Cards that wait, place by place, the oldest first.
 create index incident_card_waits on incident (route, app, receiver, waits_ms) where waits_ms is not null;

@@ -60,7 +60,7 @@ pub use self::face::*;
 pub use self::finish::{Counted, End, Finish, UnknownMove};
 pub use self::heads::{Cursor, LaneHead};
 use self::health::Health;
-pub use self::incidents::{IncidentError, IncidentFilter, IncidentPage};
+pub use self::incidents::{IncidentError, IncidentFilter, IncidentPage, MEMBERS_MAX};
 pub use self::mark::{Left, Past};
 pub use self::openapis::{Said, SaidAnswer};
 pub use self::pause::REASON_CHARS_MAX;

@@ -28,6 +28,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     drop_left_uploads(tx).await?;
     keys::drop_old(tx).await?;
     day::drop_old(tx).await?;
+    incidents::drop_told(tx).await?;
     month::drop_old(tx).await?;
     let folding = fold::go_on(tx).await?;
     let incidents = incidents::go_on(tx).await? | incidents::drop_old(tx).await?;

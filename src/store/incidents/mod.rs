@@ -7,6 +7,7 @@
 
 mod merge;
 mod read;
+mod storm;
 #[cfg(test)]
 mod tests;
 mod wake;
@@ -20,6 +21,8 @@ use sqlx::sqlite::SqliteRow;
 use tokio::sync::{Notify, oneshot};
 
 pub(super) use self::merge::{go_on, merged_into};
+pub use self::storm::MEMBERS_MAX;
+pub(super) use self::storm::drop_told;
 pub(super) use self::wake::{drop_old, restored, wake};
 pub(super) use self::write::{weight, write};
 use crate::job::{Flaw, IncidentId, IncidentJob, IncidentRow, IncidentState, IncidentWrite, JobId};

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::store::incidents::merge;
+use crate::store::incidents::{merge, storm};
 use crate::store::writer::Tx;
 
 /// Incidents that are dropped in one batch.
@@ -31,6 +31,7 @@ pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         .bind(&jobs)
         .execute(&mut *tx.conn)
         .await?;
+        storm::settled(tx, &jobs).await?;
         // What ends here may be the job of a digest, too; then there is another round.
         merge::begin_telling(tx, &jobs).await?;
     }

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::job::{
     IncidentId, IncidentRole, IncidentState, IncidentWrite, JobId, NewJob, State, Step,
 };
-use crate::store::incidents::{IncidentError, Written, merge};
+use crate::store::incidents::{IncidentError, Written, merge, storm};
 use crate::store::writer::Tx;
 use crate::store::{AcceptError, accept, act, mark};
 
@@ -26,6 +26,7 @@ struct Before {
     seq: i64,
     state: IncidentState,
     digest: Option<i64>,
+    tag: String,
 }
 
 /// What is known of what a request names, once all of it fits.
@@ -65,10 +66,15 @@ pub(in crate::store) async fn write(
         }
         let (members, jobs) = &ground.members[n];
         join(tx, seqs[n], members).await?;
+        storm::told(tx, seqs[n], write).await?;
         if let Some(shows) = shows {
             merge::merge(tx, shows, jobs).await?;
         }
         let before = ground.before.get(&write.id);
+        let news = before.filter(|before| before.tag != write.tag || write.leave_digest);
+        if let Some(digest) = news.and_then(|before| before.digest) {
+            storm::member_changed(tx, digest).await?;
+        }
         let gone = |before: &&Before| {
             before.state == IncidentState::Firing
                 && (write.state != IncidentState::Firing || write.leave_digest)
@@ -146,16 +152,18 @@ async fn before(
     id: IncidentId,
     version: i64,
 ) -> Result<Option<Before>, sqlx::Error> {
-    let row = sqlx::query("select seq, state, digest from incident where id = ?1 and version = ?2")
-        .bind(id.0.as_slice())
-        .bind(version)
-        .fetch_optional(&mut *tx.conn)
-        .await?;
+    let row =
+        sqlx::query("select seq, state, digest, tag from incident where id = ?1 and version = ?2")
+            .bind(id.0.as_slice())
+            .bind(version)
+            .fetch_optional(&mut *tx.conn)
+            .await?;
     Ok(row.and_then(|row| {
         Some(Before {
             seq: row.get(0),
             state: IncidentState::from_name(row.get(1))?,
             digest: row.get(2),
+            tag: row.get(3),
         })
     }))
 }
@@ -446,8 +454,11 @@ async fn join(tx: &mut Tx<'_>, seq: i64, members: &[(i64, String)]) -> Result<()
     if members.is_empty() {
         return Ok(());
     }
+    let seqs: Vec<i64> = members.iter().map(|(member, _)| *member).collect();
+    storm::members_leave(tx, &json!(seqs).to_string(), seq).await?;
     sqlx::query(
-        "update incident set digest = ?2, digest_tag = given.tag, wants_digest = 0, version = version + 1, changed_ms = ?3
+        "update incident set digest = ?2, digest_tag = given.tag, wants_digest = 0, waits_ms = null,
+                version = version + 1, changed_ms = ?3
            from (select value ->> 0 as seq, value ->> 1 as tag from json_each(?1)) given
           where incident.seq = given.seq",
     )

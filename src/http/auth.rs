@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -18,6 +20,9 @@ use crate::config::{Client, Scope};
 use crate::http::problem::Problem;
 use crate::job::{Door, Job, Priority};
 use crate::store::Filter;
+
+/// Under it stand the sinks of alerts.
+const ALERTS: &str = "/v1/alerts/";
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +155,7 @@ pub(super) fn admit(
     enter(peer, clients, uri, headers)?;
     let caller = Caller(match (clients.is_empty() || open, peer) {
         (true, _) => None,
-        (false, peer) => identify(peer, clients, headers)?,
+        (false, peer) => identify(peer, clients, headers, uri.path().starts_with(ALERTS))?,
     });
     if !open && matches!(*method, Method::GET | Method::HEAD) {
         caller.need(Scope::Read)?;
@@ -265,11 +270,13 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Whose token it is. A unix socket needs none; a token shown there counts all the same.
+/// Whose token it is. A unix socket needs none; a token shown there counts all the same. `basic`: it may be a
+/// password as well.
 fn identify(
     peer: Peer,
     clients: &[Arc<Client>],
     headers: &HeaderMap,
+    basic: bool,
 ) -> Result<Option<Arc<Client>>, Problem> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let header = match (shown.next(), shown.next()) {
@@ -291,9 +298,22 @@ fn identify(
         let challenge = "Bearer error=\"invalid_token\"";
         Problem::who_are_you("the token is not one of [[clients]]", challenge)
     };
-    let token = header.to_str().ok().and_then(bearer).ok_or_else(unknown)?;
-    let client = owner(token, clients).ok_or_else(unknown)?;
+    let shown = header.to_str().ok().ok_or_else(unknown)?;
+    let password = || basic.then(|| password(shown)).flatten();
+    let token = bearer(shown).map(str::to_owned).or_else(password);
+    let client = owner(&token.ok_or_else(unknown)?, clients).ok_or_else(unknown)?;
     Ok(Some(client))
+}
+
+/// The password of HTTP's basic authentication, which is all that some sources of alerts can show; the name
+/// before it says nothing.
+fn password(header: &str) -> Option<String> {
+    let (scheme, pair) = header.split_once(' ')?;
+    let pair = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| BASE64.decode(pair.trim()))?;
+    let pair = String::from_utf8(pair.ok()?).ok()?;
+    pair.split_once(':').map(|(_, word)| word.trim().to_owned())
 }
 
 /// The token of an `Authorization` header.
@@ -406,6 +426,38 @@ mod tests {
         assert_eq!(enter(tcp(NEAR), &[], Method::POST, &[]), Err(403));
         let two = [("host", "localhost"), ("host", "localhost")];
         assert_eq!(enter(tcp(NEAR), &[], Method::POST, &two), Err(400));
+    }
+
+    #[test]
+    fn at_the_sinks_of_alerts_a_token_may_be_a_password() {
+        let clients = [client("am", "secret", &[Scope::Enqueue])];
+        let check = |path: &'static str, shown: String, expected: Result<&str, u16>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", shown.parse().unwrap());
+            let uri = Uri::from_static(path);
+            let far = tcp("10.0.0.7:4");
+            let got = admit(far, &clients, &Method::POST, &uri, &headers, false);
+            let got = got.map(|caller| caller.by().to_owned());
+            let got = got.map_err(|problem| problem.into_response().status().as_u16());
+            assert_eq!(
+                got.as_deref().map_err(|code| *code),
+                expected,
+                "{path} {shown}"
+            );
+        };
+        let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair));
+        check("/v1/alerts/db", basic("grafana:secret"), Ok("am"));
+        check(
+            "/v1/alerts/db",
+            basic(":secret").replace("Basic", "basic"),
+            Ok("am"),
+        );
+        check("/v1/alerts/db", String::from("Bearer secret"), Ok("am"));
+        check("/v1/alerts/db", basic("secret:"), Err(401));
+        check("/v1/alerts/db", basic("secret"), Err(401));
+        check("/v1/alerts/db", basic("a:b:secret"), Err(401));
+        check("/v1/alerts/db", String::from("Basic secret"), Err(401));
+        check("/v1/jobs", basic("grafana:secret"), Err(401));
     }
 
     #[test]

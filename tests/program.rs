@@ -29,7 +29,7 @@ async fn check_names_faults_and_ends_with_2() {
     let ended = finish(command(&["check", "--config", path]), "").await;
     assert_eq!(
         (ended.code, ended.out.as_str()),
-        (0, "ok: 1 app, 0 bots, 0 clients\n"),
+        (0, "ok: 1 app, 0 bots, 0 clients, 0 routes\n"),
         "{}",
         ended.err
     );
@@ -209,6 +209,7 @@ async fn help_fits_a_screen() {
         &["completions"],
         &["backup"],
         &["restore"],
+        &["routes", "test"],
     ] {
         let mut command = command(&[words, &["-h"]].concat());
         command.env("COLUMNS", "80");

@@ -8,6 +8,7 @@ use feishu_im::{Client, ClientOptions, Fault, SystemClock};
 
 use super::exit::{Ended, Exit, Trouble};
 use super::out;
+use crate::alerts::cards::Cards;
 use crate::config::{App, Config};
 
 /// Longest silence inside the answer of the token endpoint.
@@ -31,12 +32,14 @@ impl Check {
         if self.online {
             self.ask(&config).await?;
         }
-        let (apps, bots, clients) = (
+        Cards::load(&config).map_err(|faults| Trouble::wrong(faults.join("\n")))?;
+        let (apps, bots, clients, routes) = (
             counted(config.apps.len(), "app"),
             counted(config.bots.len(), "bot"),
             counted(config.clients.len(), "client"),
+            counted(config.routes.len(), "route"),
         );
-        out::line(&format!("ok: {apps}, {bots}, {clients}"))?;
+        out::line(&format!("ok: {apps}, {bots}, {clients}, {routes}"))?;
         Ok(Exit::Fine)
     }
 

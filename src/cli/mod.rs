@@ -17,6 +17,7 @@ mod pause;
 mod reads;
 mod relay;
 mod restore;
+mod routes;
 mod sandbox;
 mod send;
 mod serve;
@@ -42,13 +43,11 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 stored; with --wait: done. 1 failed. 2 the words or the config are
 wrong, or the relay refused. 3 relay unreachable or full, nothing stored.
 4 stored, but not settled in time. 5 in doubt, or not known whether stored.";
-/// Without a list of options: -h and -V are all there are.
+/// Without a list of options: -h and -V are all there are. A screen has 24 lines.
 const HELP: &str = "\
 {about}
-
 Usage: {name} COMMAND   (-h says more of each, -V the version)
 
-Commands:
 {subcommands}{after-help}";
 
 /// A durable queue in front of Feishu: each message once, in order, in its limits
@@ -78,6 +77,8 @@ enum Command {
     Completions(completions::Completions),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
 }
 
 /// Runs the command that the process was started with.
@@ -98,6 +99,7 @@ pub async fn run(sockets: Sockets) -> ExitCode {
         Command::Completions(completions) => completions.run().await,
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,
+        Command::Routes(routes) => routes.run().await,
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -266,6 +266,177 @@ fn a_client_is_held_to_what_exists() {
 }
 
 #[test]
+fn a_route_is_held_to_what_can_be_done() {
+    let route = |lines: &[&str]| {
+        let lines = lines.join("\n");
+        format!(
+            "{APP}[oncall]\nduty = \"/dev/null\"\nall = \"x\"\nbad = \"\"\n[[routes]]\n{lines}\n"
+        )
+    };
+    check(
+        &route(&[
+            "name = \"a b\"",
+            "source = \"zabbix\"",
+            "to = \"room\"",
+            "fallback = \"om_1\"",
+            "app = \"dev\"",
+            "match = ['severity=critical', 'team']",
+            "mention = [\"@lead\", \"oc_1\", \"ou_1\", \"ou_1\"]",
+            "until = [\"read\", \"click\"]",
+            "escalate = [{ after = \"8d\", do = \"call\", to = [\"a@corp.cn\"] }, { after = \"1m\", do = \"urgent_app\", to = \"@all\" }, { do = \"urgent_sms\" }]",
+            "quiet = \"22:00-08:00 Asia/Atlantis\"",
+            "stale_after = \"30s\"",
+            "on_doubt = \"again\"",
+            "labels = { route = \"x\" }",
+            "priority = { worst = \"high\", info = \"top\" }",
+            "hmac_header = \"Authorization\"",
+            "reopen = \"15d\"",
+            "continue = \"yes\"",
+            "unknown = 1",
+        ]),
+        &[
+            "relay.toml:7:7: oncall.all: @all is everybody",
+            "relay.toml:8:7: oncall.bad: \"\" does not name a file",
+            "relay.toml:9:1: routes[0].source: is missing",
+            "relay.toml:10:8: routes[0].name: \"a b\" is not a name",
+            "relay.toml:11:10: routes[0].source: \"zabbix\" is not alertmanager, grafana or generic",
+            "relay.toml:12:6: routes[0].to: \"room\" is no receiver",
+            "relay.toml:13:12: routes[0].fallback: \"om_1\" is no receiver",
+            "relay.toml:14:7: routes[0].app: \"dev\" is not the name of one of [[apps]]",
+            "relay.toml:15:31: routes[0].match[1]: needs =, !=, =~ or !~",
+            "relay.toml:16:12: routes[0].mention[0]: \"@lead\" is no list of [oncall]",
+            "relay.toml:16:21: routes[0].mention[1]: \"oc_1\" is nobody",
+            "relay.toml:16:37: routes[0].mention[3]: is named twice",
+            "relay.toml:17:9: routes[0].until: must be a list of \"read\" and \"reaction\"",
+            "relay.toml:18:23: routes[0].escalate[0].after: must be at most 7d",
+            "relay.toml:18:34: routes[0].escalate[0].do: \"call\" is not urgent_app",
+            "relay.toml:18:47: routes[0].escalate[0].to: names a mail address",
+            "relay.toml:18:104: routes[0].escalate[1].to: names @all",
+            "relay.toml:18:114: routes[0].escalate[2].after: is missing",
+            "relay.toml:18:114: routes[0].escalate[2].to: is missing",
+            "relay.toml:19:9: routes[0].quiet: \"Asia/Atlantis\" is no time zone",
+            "relay.toml:20:15: routes[0].stale_after: must be 0s (never) or at least 1m",
+            "relay.toml:21:12: routes[0].on_doubt: \"again\" is not hold, resend or drop",
+            "relay.toml:22:20: routes[0].labels.route: is the relay's own label",
+            "relay.toml:23:22: routes[0].priority.worst: is not a severity",
+            "relay.toml:23:37: routes[0].priority.info: \"top\" is not high, normal or low",
+            "relay.toml:24:15: routes[0].hmac_header: is where the client's token stands",
+            "relay.toml:25:10: routes[0].reopen: must be at most 14d",
+            "relay.toml:26:12: routes[0].continue: must be true or false",
+            "relay.toml:27:1: routes[0].unknown: is not a known key",
+        ],
+    );
+    for wrong in [
+        "22:00 Asia/Shanghai",
+        "22:00-08:00",
+        "24:00-08:00 UTC",
+        "22:60-08:00 UTC",
+        "08:00-08:00 UTC",
+    ] {
+        let text =
+            format!("name = \"a\"\nsource = \"generic\"\nto = \"oc_1\"\nquiet = \"{wrong}\"\n");
+        check(
+            &format!("{APP}[[routes]]\n{text}"),
+            &["relay.toml:9:9: routes[0].quiet: "],
+        );
+    }
+}
+
+#[test]
+fn a_sink_is_said_once_and_of_all_its_routes() {
+    let route = |more: &str| format!("[[routes]]\nname = \"db\"\nto = \"oc_1\"\n{more}\n");
+    let first = route(
+        "source = \"generic\"\nhmac_secret = \"s\"\nmatch = \"a=b\"\nfields = { id = \"event.id\" }",
+    );
+    let config = parse(&format!("{APP}{first}{}", route(""))).unwrap();
+    assert_eq!(config.routes[0].signature, config.routes[1].signature);
+    assert_eq!(config.routes[1].fields.paths["id"], "/event/id");
+    check(
+        &format!(
+            "{APP}{first}{}",
+            route("source = \"grafana\"\nhmac_secret = \"t\"\nfields = { id = \"a..b\" }")
+        ),
+        &[
+            "relay.toml:15:10: routes[1].source: fights with the first route named \"db\"",
+            "relay.toml:16:15: routes[1].hmac_secret: belongs to the first route",
+            "relay.toml:17:10: routes[1].fields: belongs to the first route",
+            "relay.toml:17:17: routes[1].fields.id: has an empty name",
+        ],
+    );
+    check(
+        &format!(
+            "{APP}{}",
+            route("source = \"grafana\"\nfields = { id = \"id\" }")
+        ),
+        &["relay.toml:9:10: routes[0].fields: is only for source = \"generic\""],
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("\"s\""), "{shown}");
+}
+
+#[test]
+fn a_route_that_nothing_reaches_is_a_fault() {
+    let route = |name: &str, more: &str| {
+        format!("[[routes]]\nname = \"{name}\"\nsource = \"grafana\"\nto = \"oc_1\"\n{more}\n")
+    };
+    let after = |first: &str, second: &str| {
+        parse(&format!(
+            "{APP}{}{}",
+            route("db", first),
+            route("db", second)
+        ))
+        .map(|_| ())
+    };
+    let taken = "relay.toml:10:1: routes[1]: is never reached: routes[0] takes all of its alerts";
+    let never = "relay.toml:10:1: routes[1]: is never reached: a=\"b\" and a=\"c\" never hold both";
+    for (first, second, fault) in [
+        ("", "match = 'a=b'", Some(taken)),
+        ("", "", Some(taken)),
+        ("match = 'a=b'", "match = 'a=b'", Some(taken)),
+        ("match = 'a=b'", "match = ['c=d', 'a=\"b\"']", Some(taken)),
+        ("match = 'a=~\"b|c\"'", "match = 'a=c'", Some(taken)),
+        ("match = 'a!=x'", "match = 'a=~\"b|c\"'", Some(taken)),
+        ("match = 'z=y'", "match = ['a=b', 'a=c']", Some(never)),
+        ("continue = true", "match = 'a=b'", None),
+        ("match = 'a=b'", "", None),
+        ("match = 'a=b'", "match = 'a=c'", None),
+        ("match = ['a=b', 'c=d']", "match = 'a=b'", None),
+    ] {
+        let found = after(first, second);
+        match (fault, found) {
+            (None, Ok(())) => {}
+            (Some(start), Err(faults)) => {
+                assert!(
+                    faults.len() == 1 && faults[0].starts_with(start),
+                    "{faults:?}"
+                );
+            }
+            (fault, found) => panic!("{first} before {second}: {fault:?} {found:?}"),
+        }
+    }
+    let other = parse(&format!("{APP}{}{}", route("db", ""), route("web", "")));
+    assert!(other.is_ok());
+}
+
+#[test]
+fn an_on_duty_list_that_is_not_there_yet_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    let text = format!("{APP}[oncall]\nduty = \"duty.txt\"\n");
+    let read = || parse_in(&text, file.to_str().unwrap(), &[]).unwrap();
+    let [warning] = &read().warnings[..] else {
+        panic!("{:?}", read().warnings);
+    };
+    assert!(
+        warning.message.contains("duty.txt cannot be read now"),
+        "{warning:?}"
+    );
+    std::fs::write(folder.path().join("duty.txt"), "ou_1\n").unwrap();
+    assert_eq!(read().warnings, []);
+    assert_eq!(read().oncall["duty"], folder.path().join("duty.txt"));
+}
+
+#[test]
 fn with_clients_the_relay_may_listen_to_other_machines() {
     let text = format!(
         "[server]\nlisten = [\"0.0.0.0:80\", \"unix:/run/r.sock\"]\n{APP}[[clients]]\nname = \"c\"\ntoken = \"t\"\n"

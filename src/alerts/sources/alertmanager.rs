@@ -33,8 +33,9 @@ pub(super) fn group(walk: &mut Walk, value: &Value) -> Notification {
         walk.flaw("", "must be an object");
         return Notification::default();
     }
+    let flaws = walk.flaws.len();
     let group_key = walk.text(value, "", "groupKey").unwrap_or_default();
-    if group_key.is_empty() && walk.flaws.is_empty() {
+    if group_key.is_empty() && walk.flaws.len() == flaws {
         walk.flaw("/groupKey", "is missing");
     }
     let mut alerts = Vec::new();

@@ -9,6 +9,8 @@ mod alertmanager;
 mod generic;
 mod grafana;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -33,9 +33,8 @@ create index incident_due on incident (due_ms) where due_ms is not null;
 create index incident_open on incident (state) where state <> 'resolved';
 -- Retention.
 create index incident_over on incident (changed_ms) where state = 'resolved';
--- Those for whom a digest speaks, and of them those that fire.
+-- Those for whom a digest speaks.
 create index incident_member on incident (digest, seq) where digest is not null;
-create index incident_member_firing on incident (digest) where digest is not null and state = 'firing';
 -- Those that wait for the next digest.
 create index incident_waiting on incident (route, receiver, seq) where wants_digest = 1;
 

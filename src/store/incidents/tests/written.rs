@@ -434,3 +434,56 @@ async fn incidents_are_listed_newest_first_by_what_is_asked() {
     .await;
     house.close().await;
 }
+
+/// Grants everything, and remembers what was born.
+#[derive(Default)]
+struct Free {
+    born: std::sync::Mutex<Vec<Marked>>,
+}
+
+impl crate::job::Permit for Free {
+    fn grant(&self, _: &crate::job::Head) -> bool {
+        true
+    }
+    fn withdraw(&self, _: &[crate::job::Head]) {}
+    fn born(&self, marked: Vec<Marked>) {
+        self.born.lock().unwrap().extend(marked);
+    }
+    fn stood(&self, _: Vec<crate::job::Head>) {}
+    fn steered(&self, _: Vec<crate::job::Steer>) {}
+    fn left(&self, _: Vec<(crate::job::AppId, Box<str>)>) {}
+}
+
+#[tokio::test]
+async fn a_card_that_may_go_at_once_is_born_marked_and_each_call_counts_once() {
+    let house = House::open().await;
+    let free = Arc::new(Free::default());
+    let permit: Arc<dyn crate::job::Permit> = free.clone();
+    house.store.attach(permit).await.unwrap();
+    let (first, second) = (new("g"), new("h"));
+    // All of these are one batch: none is answered before all are handed over.
+    let (plain, one, two) = tokio::join!(
+        house.store.accept(vec![*job(send("plain"))]),
+        house
+            .store
+            .write_incidents(vec![with(first.clone(), vec![card("t")])]),
+        house
+            .store
+            .write_incidents(vec![with(second.clone(), vec![card("t")])]),
+    );
+    let ids = [plain.unwrap()[0].id, one.unwrap()[0][0], two.unwrap()[0][0]];
+    for id in ids {
+        assert_eq!(house.job(id).await["state"], "sending");
+    }
+    let born: Vec<_> = free.born.lock().unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(born, ids);
+    let calls = house
+        .store
+        .past_calls(std::time::Duration::from_secs(60))
+        .await;
+    let calls: u32 = calls.unwrap().iter().map(|past| past.calls).sum();
+    assert_eq!(calls, 3);
+    let row = house.read(first.id).await;
+    assert!(row.jobs[0].tried);
+    house.close().await;
+}

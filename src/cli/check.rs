@@ -29,6 +29,7 @@ impl Check {
     /// Prints warnings and faults to stderr, and what it found to stdout when there are none.
     pub(super) async fn run(self) -> Ended {
         let config = super::load(self.config.as_deref())?;
+        templates(&config)?;
         if self.online {
             self.ask(&config).await?;
         }
@@ -55,6 +56,12 @@ impl Check {
             false => Err(Trouble::wrong(refused.join("\n"))),
         }
     }
+}
+
+/// Tries the templates of cards, as the daemon will.
+fn templates(config: &Config) -> Result<(), Trouble> {
+    let cards = Cards::load(config).map(drop);
+    cards.map_err(|faults| Trouble::wrong(faults.join("\n")))
 }
 
 fn counted(count: usize, thing: &str) -> String {

@@ -42,14 +42,13 @@ const INSTANCE: [&str; 8] = [
 pub(super) fn live(incident: &Incident, people: &People, mention: bool) -> Value {
     let zone = zone(incident);
     let severity = incident.severity();
-    let firing = incident.is_firing();
     let mut elements = vec![pieces::markdown(&counts(incident, severity))];
     let common = common(incident);
     let title = title(incident);
     if !common.is_empty() {
         elements.push(pieces::small(&labels(&common, &BTreeMap::new())));
     }
-    elements.push(pieces::plain(&since(incident, firing, &zone)));
+    elements.push(pieces::plain(&since(incident, &zone)));
     if let Some(ack) = &incident.ack {
         elements.push(pieces::plain(&format!(
             "{}: {} · {}",
@@ -58,7 +57,7 @@ pub(super) fn live(incident: &Incident, people: &People, mention: bool) -> Value
             pieces::time(ack.at_ms, &zone)
         )));
     }
-    if incident.stale && firing {
+    if incident.stale && incident.is_firing() {
         elements.push(pieces::plain(&format!(
             "{}: 最后消息 last heard {}",
             pieces::STALE,
@@ -71,7 +70,7 @@ pub(super) fn live(incident: &Incident, people: &People, mention: bool) -> Value
     }
     elements.push(pieces::rule());
     let shared = shared_links(incident);
-    let card = pieces::card(&title, shown_colour(incident, severity), elements);
+    let card = pieces::card(&title, colour(incident), elements);
     alerts(card, incident, &common, &shared, &zone)
 }
 
@@ -166,7 +165,8 @@ pub(super) fn subject(incident: &Incident) -> String {
     subject
 }
 
-fn status(incident: &Incident) -> String {
+/// How it stands, in words.
+pub(super) fn status(incident: &Incident) -> String {
     let mut status = String::from(if incident.is_firing() {
         pieces::FIRING
     } else {
@@ -185,7 +185,9 @@ fn status(incident: &Incident) -> String {
     status
 }
 
-fn shown_colour(incident: &Incident, severity: Severity) -> &'static str {
+/// The colour of its head.
+pub(super) fn colour(incident: &Incident) -> &'static str {
+    let severity = incident.severity();
     match (incident.is_firing(), incident.stale, &incident.ack) {
         (false, _, _) => "green",
         (true, true, _) => "grey",
@@ -214,6 +216,21 @@ fn resolved(incident: &Incident) -> Vec<&Tracked> {
     resolved
 }
 
+/// All its alerts: what fires, the worst first, then what is over, the latest end first.
+pub(super) fn in_order(incident: &Incident) -> Vec<&Tracked> {
+    let mut firing: Vec<_> = incident
+        .alerts
+        .values()
+        .filter(|tracked| tracked.alert.firing)
+        .collect();
+    firing.sort_by_key(|tracked| {
+        let alert = &tracked.alert;
+        (std::cmp::Reverse(alert.severity()), alert.starts_ms)
+    });
+    firing.extend(resolved(incident));
+    firing
+}
+
 fn counts(incident: &Incident, severity: Severity) -> String {
     let firing = incident.firing().len();
     let resolved = incident.alerts.len() - firing;
@@ -237,24 +254,36 @@ fn counts(incident: &Incident, severity: Severity) -> String {
     said.join(" · ")
 }
 
-fn since(incident: &Incident, firing: bool, zone: &TimeZone) -> String {
-    let of = |alert: &Alert| !firing || alert.firing;
+fn since(incident: &Incident, zone: &TimeZone) -> String {
+    let (from, to) = span(incident);
+    between(from, to, zone)
+}
+
+fn between(from_ms: i64, to_ms: Option<i64>, zone: &TimeZone) -> String {
+    let from = pieces::time(from_ms, zone);
+    match to_ms {
+        Some(to_ms) => format!("从 from {from} 到 to {}", pieces::time(to_ms, zone)),
+        None => format!("开始于 since {from}"),
+    }
+}
+
+/// Since when it fires; of what is over, until when it did, too.
+pub(super) fn span(incident: &Incident) -> (i64, Option<i64>) {
+    let firing = incident.is_firing();
     let alerts = incident.alerts.values().map(|tracked| &tracked.alert);
     let started = alerts
-        .filter(|alert| of(alert))
+        .filter(|alert| !firing || alert.firing)
         .map(|alert| alert.starts_ms);
     let started = started.min().unwrap_or(incident.opened_ms);
-    let from = pieces::time(started, zone);
-    if firing {
-        return format!("开始于 since {from}");
-    }
-    let ended = incident.alerts.values().filter_map(ended_ms).max();
-    let to = ended.or(incident.ended_ms).unwrap_or(incident.heard_ms);
-    format!("从 from {from} 到 to {}", pieces::time(to, zone))
+    let ended = || {
+        let ended = incident.alerts.values().filter_map(ended_ms).max();
+        ended.or(incident.ended_ms).unwrap_or(incident.heard_ms)
+    };
+    (started, (!firing).then(ended))
 }
 
 /// When an alert ended: by its source, if that can be so, else by the arrival of its end.
-fn ended_ms(tracked: &Tracked) -> Option<i64> {
+pub(super) fn ended_ms(tracked: &Tracked) -> Option<i64> {
     let said = tracked.alert.ends_ms;
     let said = said.filter(|end| *end >= tracked.alert.starts_ms);
     said.or(tracked.resolved_ms)
@@ -271,26 +300,14 @@ fn alerts(
     let mut room = Room::beside(&card, BYTES_MAX - END_BYTES);
     let end = (!shared.is_empty()).then(|| pieces::buttons(shared));
     let end = end.filter(|end| room.take(end));
-    let firing = incident.firing();
-    let over = resolved(incident);
-    let all: Vec<(&Alert, Option<i64>)> = firing
-        .iter()
-        .map(|alert| (*alert, None))
-        .chain(
-            over.iter()
-                .map(|tracked| (&tracked.alert, ended_ms(tracked))),
-        )
-        .collect();
+    let all = in_order(incident);
+    let firing = all.iter().filter(|tracked| tracked.alert.firing).count();
     let mut made = Vec::new();
     let mut done = 0;
     // What is over is worth all its words only where nothing fires.
-    let whole = if firing.is_empty() {
-        all.len()
-    } else {
-        firing.len()
-    };
-    for (alert, end_ms) in all.iter().take(whole.min(WHOLE_MAX)) {
-        let pieces = entry(alert, *end_ms, common, shared, zone);
+    let whole = if firing == 0 { all.len() } else { firing };
+    for tracked in all.iter().take(whole.min(WHOLE_MAX)) {
+        let pieces = entry(tracked, common, shared, zone);
         if !room.take(&Value::Array(pieces.clone())) {
             break;
         }
@@ -301,7 +318,7 @@ fn alerts(
         .iter()
         .skip(done)
         .take(NAMED_MAX)
-        .map(|(alert, _)| heading(alert))
+        .map(|tracked| heading(&tracked.alert))
         .collect();
     for chunk in names.chunks(NAMED_EACH) {
         let piece = pieces::plain(&chunk.join("\n"));
@@ -327,12 +344,12 @@ fn alerts(
 
 /// One alert with all it says.
 fn entry(
-    alert: &Alert,
-    end_ms: Option<i64>,
+    tracked: &Tracked,
     common: &BTreeMap<&str, &str>,
     shared: &[(&'static str, String)],
     zone: &TimeZone,
 ) -> Vec<Value> {
+    let alert = &tracked.alert;
     let mut said = vec![heading(alert)];
     let mut texts: Vec<String> = Vec::new();
     for name in ["summary", "message", "description"] {
@@ -343,7 +360,7 @@ fn entry(
         }
     }
     said.extend(texts);
-    said.push(alert_since(alert, end_ms, zone));
+    said.push(alert_since(alert, ended_ms(tracked), zone));
     let mut pieces = vec![pieces::plain(&said.join("\n"))];
     let own: BTreeMap<&str, &str> = alert
         .labels
@@ -377,20 +394,15 @@ fn heading(alert: &Alert) -> String {
     line
 }
 
-fn instance(alert: &Alert) -> Option<&str> {
+/// On what it fires.
+pub(super) fn instance(alert: &Alert) -> Option<&str> {
     let values = INSTANCE.iter().filter_map(|name| alert.labels.get(*name));
     let mut values = values.map(|value| value.trim());
     values.find(|value| !value.is_empty())
 }
 
 fn alert_since(alert: &Alert, end_ms: Option<i64>, zone: &TimeZone) -> String {
-    let from = pieces::time(alert.starts_ms, zone);
-    match end_ms {
-        Some(end) if !alert.firing => {
-            format!("从 from {from} 到 to {}", pieces::time(end, zone))
-        }
-        _ => format!("开始于 since {from}"),
-    }
+    between(alert.starts_ms, end_ms.filter(|_| !alert.firing), zone)
 }
 
 /// Labels in a line, but for those that stand elsewhere.
@@ -415,7 +427,7 @@ fn labels(labels: &BTreeMap<&str, &str>, but: &BTreeMap<&str, &str>) -> String {
 }
 
 /// Labels that all alerts share, where there are several.
-fn common(incident: &Incident) -> BTreeMap<&str, &str> {
+pub(super) fn common(incident: &Incident) -> BTreeMap<&str, &str> {
     let mut alerts = incident.alerts.values().map(|tracked| &tracked.alert);
     let Some(first) = alerts.next().filter(|_| incident.alerts.len() > 1) else {
         return BTreeMap::new();
@@ -452,7 +464,8 @@ fn left_out(more: usize) -> Option<Value> {
     (more > 0).then(|| pieces::plain(&format!("另有 {more} 条 / and {more} more")))
 }
 
-fn zone(incident: &Incident) -> TimeZone {
+/// The clock of its cards.
+pub(super) fn zone(incident: &Incident) -> TimeZone {
     pieces::zone(
         incident
             .policy

@@ -232,7 +232,7 @@ pub(super) fn hostile() -> impl Strategy<Value = String> {
         Just("\\\"\\u003cat id=all\\u003e".to_owned()),
         Just("{{ 7 * 7 }}{% for x in range(9) %}".to_owned()),
         Just("\u{202e}\u{2066}\u{0}\u{7}\u{1b}[31m\u{2028}\u{fdd0}\u{fdd1}".to_owned()),
-        Just("字".repeat(3_000)),
+        Just("字".repeat(900)),
         ".{0,30}",
     ];
     prop::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
@@ -356,7 +356,7 @@ fn tame(value: &Value, ours: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn no_alert_makes_more_than_text_of_a_card(incident in hostile_incident(), worse in any::<bool>()) {

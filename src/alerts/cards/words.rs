@@ -19,6 +19,34 @@ pub(super) fn lines(text: &str, chars: usize, lines: usize) -> String {
     cleaned(text, chars, lines)
 }
 
+/// Foreign text, cleaned before, for a place where markdown is read: its signs become others that look like them.
+pub(super) fn markdown(text: &str, starts_line: bool) -> String {
+    let mut made = String::with_capacity(text.len());
+    let mut at_start = starts_line;
+    for sign in text.replace("://", "：//").chars() {
+        made.push(match sign {
+            '<' => '＜',
+            '>' => '＞',
+            '[' => '［',
+            ']' => '］',
+            '*' => '∗',
+            '~' => '～',
+            '`' => 'ˋ',
+            '\\' => '＼',
+            '&' => '＆',
+            '!' if at_start => '！',
+            '#' if at_start => '＃',
+            '-' if at_start => '－',
+            '+' if at_start => '＋',
+            '=' if at_start => '＝',
+            '|' if at_start => '｜',
+            other => other,
+        });
+        at_start = sign == '\n' || at_start && sign == ' ';
+    }
+    made
+}
+
 fn cleaned(text: &str, chars: usize, lines: usize) -> String {
     let mut made = Cleaned::new(chars, lines);
     for sign in text.chars() {

@@ -7,11 +7,13 @@
 //! Not here: what a notification does to an incident (`arrive`), how a card looks (`cards`).
 
 mod ends;
+mod escalation;
 mod news;
 mod pins;
 
 use crate::alerts::incident::{Card, Incident, Unshown};
 use crate::alerts::notice::Severity;
+use crate::alerts::rungs::{Ask, Call, Facts};
 use crate::job::{CARD_UPDATE_WINDOW_MS, DigestLink, IncidentJob, IncidentRole, JobId, State};
 
 /// Before Feishu would refuse to update a card for its age a new one goes on, milliseconds.
@@ -34,6 +36,10 @@ pub struct View<'a> {
     pub hold_until_ms: Option<i64>,
     /// Nobody is to be disturbed until then.
     pub quiet_until_ms: Option<i64>,
+    /// Of a digest: members that fire and that nobody looks at.
+    pub members_firing: Option<i64>,
+    /// What was asked for the rungs that are due.
+    pub facts: Option<&'a Facts>,
 }
 
 /// What comes next.
@@ -47,6 +53,8 @@ pub struct Planned {
     pub leave_digest: bool,
     /// It has something to say that no card of its own does: the next digest's.
     pub wants_digest: bool,
+    /// To be found out before rungs that are due can be decided; all else of the plan stands.
+    pub ask: Option<Ask>,
 }
 
 /// What becomes of a job; `make` turns it into a `Step`.
@@ -137,6 +145,8 @@ pub enum What {
         /// Which.
         message: String,
     },
+    /// Calls people.
+    Call(Call),
 }
 
 impl Planned {
@@ -166,6 +176,7 @@ pub fn plan(incident: &mut Incident, view: &View<'_>) -> Planned {
     let mut planned = Planned::default();
     ends::notice(incident, view, &mut planned);
     go_stale(incident, view, &mut planned);
+    escalation::plan(incident, view, &mut planned);
     match in_digest(incident, view, &mut planned) {
         true => {}
         false => carry(incident, view, &mut planned),

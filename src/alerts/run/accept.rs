@@ -170,7 +170,7 @@ impl Alerts {
                 is_digest: false,
             },
         };
-        let planned = self.plan(&mut incident, known, true);
+        let planned = self.plan(&mut incident, known, true, None);
         Ok(Change {
             id: Some(place.id),
             write: Some(self.write(place, incident, planned).await?),

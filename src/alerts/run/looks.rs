@@ -115,9 +115,21 @@ impl Alerts {
     /// Decides what comes next for an incident, and writes it.
     async fn look(&self, row: IncidentRow) -> Result<(), Trouble> {
         let mut row = row;
+        let mut facts = None;
         for _ in 0..TRIES {
             let mut incident = read(&row)?;
-            let planned = self.plan(&mut incident, Some(&row), false);
+            let planned = self.plan(&mut incident, Some(&row), false, facts.as_ref());
+            if facts.is_none()
+                && let Some(ask) = &planned.ask
+            {
+                facts = Some(self.ask(&row, ask).await);
+                // It may have been stopped meanwhile.
+                match self.store.incident(row.id).await? {
+                    Some(newer) => row = newer,
+                    None => return Ok(()),
+                }
+                continue;
+            }
             let write = self.write(Place::of(&row), incident, planned).await?;
             if self.commit(vec![write]).await? {
                 return Ok(());

@@ -7,6 +7,7 @@
 //! Not here: the doors (`http`), sending (`dispatch`).
 
 mod accept;
+mod ask;
 mod looks;
 mod steps;
 mod write;
@@ -22,6 +23,7 @@ use crate::alerts::incident::{Ack, Incident};
 use crate::alerts::people::OnCall;
 use crate::alerts::plan::{Planned, View, plan};
 use crate::alerts::routes::Routes;
+use crate::alerts::rungs::Facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::job::{Gate, IncidentId, IncidentRow, IncidentWrite};
@@ -40,10 +42,6 @@ const STRIPES: usize = 64;
 pub struct Alerts {
     store: Store,
     clock: Clock,
-    #[expect(
-        dead_code,
-        reason = "the rungs of an escalation ask it who has read the card"
-    )]
     gate: Arc<dyn Gate>,
     apps: Vec<String>,
     in_force: RwLock<Arc<InForce>>,
@@ -158,7 +156,7 @@ impl Alerts {
                 how: String::from("ack"),
             });
             incident.note(now_ms, format!("acknowledged by {by}"), None);
-            let planned = self.plan(&mut incident, Some(&row), false);
+            let planned = self.plan(&mut incident, Some(&row), false, None);
             let write = self.write(Place::of(&row), incident, planned).await?;
             if self.commit(vec![write]).await? {
                 return Ok(self.store.incident(id).await.map_err(Trouble::from)?);
@@ -183,7 +181,13 @@ impl Alerts {
     }
 
     /// What comes next for an incident; `row`: as it is stored, if it is.
-    fn plan(&self, incident: &mut Incident, row: Option<&IncidentRow>, heard: bool) -> Planned {
+    fn plan(
+        &self,
+        incident: &mut Incident,
+        row: Option<&IncidentRow>,
+        heard: bool,
+        facts: Option<&Facts>,
+    ) -> Planned {
         let now_ms = self.clock.wall_ms();
         let view = View {
             now_ms,
@@ -192,6 +196,10 @@ impl Alerts {
             heard,
             hold_until_ms: None,
             quiet_until_ms: quiet(incident, now_ms),
+            members_firing: row
+                .filter(|row| row.is_digest)
+                .map(|row| row.members_firing),
+            facts,
         };
         plan(incident, &view)
     }

@@ -7,6 +7,7 @@ use crate::alerts::incident::{Incident, Unshown};
 use crate::alerts::people::{OnCall, People};
 use crate::alerts::plan::{Act, Make, What};
 use crate::alerts::run::InForce;
+use crate::alerts::rungs;
 use crate::job::{Door, Flaw, IncidentId, IncidentRole, NewJob, Priority, State, Step, parse};
 
 /// What is known beside the incident when its jobs are made.
@@ -23,7 +24,7 @@ pub(super) struct Drawing {
 pub(super) fn are_drawn(acts: &[Act]) -> bool {
     acts.iter().any(|act| match act {
         Act::Make(Make { what, .. }) | Act::Replace { what, .. } => {
-            !matches!(what, What::Pin { .. } | What::Unpin { .. })
+            !matches!(what, What::Pin { .. } | What::Unpin { .. } | What::Call(_))
         }
         Act::Cancel { .. } | Act::Forget { .. } => false,
     })
@@ -96,8 +97,11 @@ impl Drawing {
                         tag,
                         job: String::new(),
                         state: State::Failed.name().to_owned(),
-                        why,
+                        why: why.clone(),
                     });
+                }
+                if role == IncidentRole::Rung {
+                    rungs::not_made(incident, n, &why);
                 }
             }
         }
@@ -147,6 +151,7 @@ impl Drawing {
             What::Moved { message } => ("reply", reply(incident, message, cards.moved(incident))),
             What::Pin { message } => ("pin", object(json!({"message": message}))),
             What::Unpin { message } => ("unpin", object(json!({"message": message}))),
+            What::Call(call) => (&*call.urgent, call.args()),
         };
         let policy = &incident.policy;
         let mut labels = policy.labels.clone();
@@ -164,6 +169,11 @@ impl Drawing {
             What::Card { .. } | What::News { .. } | What::Moved { .. }
         ) {
             request["on_doubt"] = json!(policy.on_doubt().name());
+        }
+        if let What::Call(call) = what {
+            request["priority"] = json!("high");
+            // Of its own: what waits to change the message does not hold it up.
+            request["lane"] = json!(format!("{}/{}", self.id, call.tag));
         }
         parse(&request, "", &self.door())
     }

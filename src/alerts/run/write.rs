@@ -49,6 +49,7 @@ impl Alerts {
             due_ms,
             leave_digest,
             wants_digest,
+            ask: _,
         } = planned;
         let now_ms = self.clock.wall_ms();
         let drawing = steps::Drawing {

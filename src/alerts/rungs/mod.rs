@@ -8,9 +8,8 @@
 //! Not here: asking Feishu who has read (`run::ask`), when the card was shown (`plan`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::alerts::incident::{Ack, Incident, Round, RungJob, RungState};
 use crate::alerts::policy::{Rung, Who};
@@ -28,6 +27,7 @@ const MINUTE_MS: i64 = 60_000;
 const OVERTAKEN: &str = "it was overdue when a higher rung was due";
 
 /// What is known beside the incident.
+#[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// Now, Unix milliseconds.
     pub now_ms: i64,
@@ -37,20 +37,8 @@ pub struct View<'a> {
     pub shown: bool,
     /// Its jobs.
     pub jobs: &'a [IncidentJob],
-    /// If nobody is to be disturbed at that time: until when.
-    pub quiet: &'a dyn Fn(i64) -> Option<i64>,
     /// What was asked.
     pub facts: Option<&'a Facts>,
-}
-
-impl fmt::Debug for View<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View")
-            .field("now_ms", &self.now_ms)
-            .field("firing", &self.firing)
-            .field("shown", &self.shown)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What is to be found out before the rungs that are due can be decided.
@@ -114,15 +102,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// Its job's kind and args, as a producer would write them, and a lane of its own: what waits to change the
-    /// message does not hold it up.
-    pub fn job(&self, incident: &str) -> Value {
-        json!({
-            "kind": self.urgent,
-            "args": {"message": self.message, "users": self.users, "user_id_type": self.id_type},
-            "priority": "high",
-            "lane": format!("{incident}/{}", self.tag),
-        })
+    /// Its job's args, as a producer would write them.
+    pub fn args(&self) -> Map<String, Value> {
+        Map::from_iter([
+            (String::from("message"), json!(self.message)),
+            (String::from("users"), json!(self.users)),
+            (String::from("user_id_type"), json!(self.id_type)),
+        ])
     }
 }
 
@@ -165,8 +151,8 @@ pub fn plan(incident: &mut Incident, view: &View<'_>) -> Planned {
     let Some(from_ms) = incident.round.from_ms else {
         return planned;
     };
-    set_deadlines(incident, view, from_ms);
-    if let Some(until_ms) = (view.quiet)(view.now_ms) {
+    set_deadlines(incident, from_ms);
+    if let Some(until_ms) = quiet(incident, view.now_ms) {
         planned.due_ms = next_due(incident).map(|due_ms| due_ms.max(until_ms));
         return planned;
     }
@@ -310,10 +296,24 @@ fn skip(incident: &mut Incident, n: usize, now_ms: i64, why: String) {
     decided(&mut incident.rungs[n], "skipped", now_ms, why);
 }
 
-fn set_deadlines(incident: &mut Incident, view: &View<'_>, from_ms: i64) {
-    for (rung, policy) in incident.rungs.iter_mut().zip(&incident.policy.escalate) {
-        let due_ms = from_ms.saturating_add(policy.after_ms);
-        rung.due_ms = Some((view.quiet)(due_ms).unwrap_or(due_ms));
+fn set_deadlines(incident: &mut Incident, from_ms: i64) {
+    for n in 0..incident.rungs.len() {
+        let due_ms = from_ms.saturating_add(incident.policy.escalate[n].after_ms);
+        incident.rungs[n].due_ms = Some(quiet(incident, due_ms).unwrap_or(due_ms));
+    }
+}
+
+/// If nobody is to be disturbed at that time: until when.
+fn quiet(incident: &Incident, at_ms: i64) -> Option<i64> {
+    incident.policy.quiet.as_ref()?.ends_ms(at_ms)
+}
+
+/// A call of rung `n` could not be made as it is: `why`.
+pub fn not_made(incident: &mut Incident, n: i64, why: &str) {
+    let rung = usize::try_from(n).ok();
+    if let Some(rung) = rung.and_then(|n| incident.rungs.get_mut(n)) {
+        rung.why.push_str("; a call could not be made: ");
+        rung.why.push_str(why);
     }
 }
 
@@ -481,7 +481,7 @@ fn last_moment(incident: &Incident, n: usize, due_ms: i64, view: &View<'_>) -> i
     let last_ms = overtaken_ms.map_or(last_ms, |overtaken_ms| overtaken_ms.min(last_ms));
     let mut minute_ms = view.now_ms.div_euclid(MINUTE_MS) * MINUTE_MS + MINUTE_MS;
     while minute_ms < last_ms {
-        if (view.quiet)(minute_ms).is_some() {
+        if quiet(incident, minute_ms).is_some() {
             return minute_ms;
         }
         minute_ms += MINUTE_MS;

@@ -163,7 +163,6 @@ impl World {
             firing: self.firing,
             shown: true,
             jobs: &self.jobs,
-            quiet: &|_| None,
             facts,
         };
         let planned = plan(&mut incident, &view);

@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::alerts::incident::Card;
-use crate::alerts::policy::Policy;
+use crate::alerts::policy::Quiet;
 use crate::job::Fault;
 
 pub(super) const MINUTE: i64 = 60_000;
@@ -19,24 +19,10 @@ pub(super) fn incident(rungs: &[(i64, &str)]) -> Incident {
         urgent: (*urgent).to_owned(),
         to: to.clone(),
     });
-    let policy = Policy {
-        app: "ops".into(),
-        to: "oc_1".into(),
-        fallback: None,
-        mention: Vec::new(),
-        pin: false,
-        expires_in_ms: 15 * MINUTE,
-        reopen_ms: 0,
-        until_read: true,
-        until_reaction: true,
-        escalate: escalate.collect(),
-        quiet: None,
-        stale_after_ms: 0,
-        on_doubt: "hold".into(),
-        labels: BTreeMap::new(),
-        template: None,
-        priority: BTreeMap::new(),
-    };
+    let policy = json!({
+        "app": "ops", "to": "oc_1", "expires_in_ms": 15 * MINUTE, "on_doubt": "hold",
+        "until_read": true, "until_reaction": true, "escalate": escalate.collect::<Vec<_>>(),
+    });
     let card = Card {
         message_id: Some("om_1".into()),
         shown_ms: Some(0),
@@ -49,17 +35,12 @@ pub(super) fn incident(rungs: &[(i64, &str)]) -> Incident {
     serde_json::from_value(known).unwrap()
 }
 
-fn never(_: i64) -> Option<i64> {
-    None
-}
-
 fn view<'a>(now_ms: i64, jobs: &'a [IncidentJob], facts: Option<&'a Facts>) -> View<'a> {
     View {
         now_ms,
         firing: true,
         shown: true,
         jobs,
-        quiet: &never,
         facts,
     }
 }
@@ -141,7 +122,7 @@ fn a_rung_waits_for_its_deadline_asks_once_and_calls_who_has_not_read() {
         (&["ou_b".to_owned()][..], "open_id")
     );
     assert_eq!(call.expires_ms, 15 * MINUTE);
-    assert_eq!(call.job("inc_1")["args"]["message"], "om_1");
+    assert_eq!(call.args()["message"], "om_1");
     check(
         &one,
         &[("fired", "called 1 of 2: 1 had read the card"), ("", "")],
@@ -318,28 +299,21 @@ fn what_fires_again_is_escalated_from_when_that_was_shown() {
 
 #[test]
 fn quiet_hours_move_rungs_to_their_end_and_no_call_goes_into_them() {
-    // Quiet from minute 10 to minute 60.
-    let quiet = |at: i64| {
-        (10 * MINUTE..60 * MINUTE)
-            .contains(&at)
-            .then_some(60 * MINUTE)
+    // 00:10 to 01:00, of a day that begins at 0.
+    let quiet = Quiet {
+        from_min: 10,
+        until_min: 60,
+        zone: "UTC".into(),
     };
     let mut one = incident(&[(5, "urgent_app"), (15, "urgent_app")]);
-    let mut now = view(5 * MINUTE, &[], None);
-    now.quiet = &quiet;
-    let ask = plan(&mut one, &now).ask.unwrap();
-    let known = facts(&ask, 5 * MINUTE, &[], None);
-    now.facts = Some(&known);
-    let planned = plan(&mut one, &now);
+    one.policy.quiet = Some(quiet);
+    let planned = step(&mut one, 5 * MINUTE, &[], &[]);
     assert_eq!(planned.calls[0].expires_ms, 10 * MINUTE);
     assert_eq!(planned.due_ms, Some(60 * MINUTE));
-    let mut within = view(30 * MINUTE, &[], None);
-    within.quiet = &quiet;
-    let planned = plan(&mut one, &within);
+    let planned = plan(&mut one, &view(30 * MINUTE, &[], None));
     assert_eq!((planned.ask, planned.due_ms), (None, Some(60 * MINUTE)));
-    let mut after = view(60 * MINUTE, &[], None);
-    after.quiet = &quiet;
-    assert!(plan(&mut one, &after).ask.is_some());
+    let planned = step(&mut one, 60 * MINUTE, &[], &[]);
+    assert_eq!(planned.calls[0].tag, "0.1.0");
 }
 
 #[test]

@@ -67,12 +67,46 @@ async fn a_person_sees_messages_pins_buzzes_and_recalls() {
         "was recalled",
         "Alarm",
         "card red",
-        "db-1 is **down**",
+        "db-1 is <b>down</b>",
         "<span class=\"button\">Mine</span>",
     ] {
         assert!(page.contains(words), "{words}");
     }
     assert!(!page.contains("slip of the pen"));
+}
+
+#[tokio::test]
+async fn a_person_sees_a_card_as_it_was_meant() {
+    let room = Room::unbound().await;
+    let mention = format!("**2 firing** <at id={}></at> < 5", DEFAULT_USERS[0]);
+    let button = json!({ "tag": "button", "text": { "tag": "plain_text", "content": "graph" },
+        "behaviors": [{ "type": "open_url", "default_url": "https://ex.cn/g?a=1&b=2" }] });
+    let card = json!({
+        "schema": "2.0",
+        "header": { "template": "purple", "title": { "tag": "plain_text", "content": "Alarm <b>" } },
+        "body": { "elements": [
+            { "tag": "markdown", "content": mention },
+            { "tag": "hr" },
+            { "tag": "div", "text": { "tag": "plain_text", "content": "db-1 **x**\n<i>y</i>" } },
+            { "tag": "markdown", "content": "[source](https://ex.cn/s) [no](javascript:x)" },
+            { "tag": "column_set", "columns": [{ "tag": "column", "elements": [button] }] },
+        ] },
+    });
+    id(&room
+        .call("POST", SEND, message(DEFAULT_CHAT, "interactive", card))
+        .await);
+    let page = look(&room, "").await;
+    for words in [
+        "card purple",
+        "<h3>Alarm &lt;b&gt;</h3>",
+        "<b>2 firing</b> <b class=\"at\">@Lin Wei</b> &lt; 5",
+        "<hr>",
+        "db-1 **x**<br>&lt;i&gt;y&lt;/i&gt;",
+        "<a href=\"https://ex.cn/s\" rel=\"noreferrer noopener\">source</a> [no](javascript:x)",
+        "<span class=\"button\"><a href=\"https://ex.cn/g?a=1&amp;b=2\" rel=\"noreferrer noopener\">graph</a></span>",
+    ] {
+        assert!(page.contains(words), "{words}\n{page}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{escape, sender};
+use super::{card, escape, sender};
 use crate::world::{Batch, Mention, Message, World};
 
 /// Characters of a message shown where only a line fits.
@@ -214,7 +214,7 @@ impl View<'_> {
     }
 
     fn card(&self, shown: &Value, sent: &Value) -> String {
-        const COLOURS: [&str; 8] = [
+        const COLOURS: [&str; 12] = [
             "blue",
             "wathet",
             "turquoise",
@@ -222,6 +222,10 @@ impl View<'_> {
             "yellow",
             "orange",
             "red",
+            "carmine",
+            "violet",
+            "purple",
+            "indigo",
             "grey",
         ];
         let template = sent
@@ -232,10 +236,13 @@ impl View<'_> {
             .iter()
             .find(|colour| **colour == template)
             .unwrap_or(&"blue");
-        format!(
-            "<div class=\"card {colour}\">{}</div>",
-            self.titled(shown, "elements")
-        )
+        let title = text(shown, "title");
+        let body = match card::elements(self.world, sent) {
+            Some(elements) if title.is_empty() => elements,
+            Some(elements) => format!("<h3>{}</h3>{elements}", escape(title)),
+            None => self.titled(shown, "elements"),
+        };
+        format!("<div class=\"card {colour}\">{body}</div>")
     }
 
     /// A title and paragraphs of nodes.
@@ -281,7 +288,7 @@ impl View<'_> {
 }
 
 /// A link that only ever leads to the web.
-fn link(href: &str, words: &str) -> String {
+pub(super) fn link(href: &str, words: &str) -> String {
     if href.starts_with("https://") || href.starts_with("http://") {
         format!(
             "<a href=\"{}\" rel=\"noreferrer noopener\">{words}</a>",

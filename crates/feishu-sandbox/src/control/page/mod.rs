@@ -3,6 +3,7 @@
 //! One document without anything from outside; its style and its script are allowed by their
 //! hashes and nothing else is. Foreign text reaches it only through `escape`.
 
+mod card;
 mod content;
 mod room;
 

@@ -224,24 +224,34 @@ fn fires(incident: &mut Incident, alert: &Alert, now_ms: i64) -> u64 {
     let kept = incident.alerts.len();
     if let Some(tracked) = incident.alerts.get_mut(&alert.fingerprint) {
         let slim = tracked.alert.annotations.is_empty() && kept > WHOLE_MAX;
+        let mut starts_ms = tracked.alert.starts_ms;
         if tracked.resolved_ms.take().is_some() {
+            starts_ms = now_ms;
             tracked.heard_ms = now_ms;
             tell(&mut incident.news, &alert.fingerprint);
         }
-        tracked.alert = kept_of(alert, slim);
+        tracked.alert = started(kept_of(alert, slim), starts_ms);
         return 0;
     }
     if kept >= ALERTS_MAX {
         return 1;
     }
     let tracked = Tracked {
-        alert: kept_of(alert, kept >= WHOLE_MAX),
+        alert: started(kept_of(alert, kept >= WHOLE_MAX), now_ms),
         heard_ms: now_ms,
         resolved_ms: None,
     };
     incident.alerts.insert(alert.fingerprint.clone(), tracked);
     tell(&mut incident.news, &alert.fingerprint);
     0
+}
+
+/// With its start; where the source says none, `else_ms`.
+fn started(mut alert: Alert, else_ms: i64) -> Alert {
+    if alert.starts_ms == 0 {
+        alert.starts_ms = else_ms;
+    }
+    alert
 }
 
 fn tell(news: &mut News, fingerprint: &String) {
@@ -266,7 +276,8 @@ fn resolves(incident: &mut Incident, alert: &Alert, now_ms: i64) {
         return;
     };
     // The end of an earlier firing, said late, is not the end of this one.
-    let ends_this = alert.starts_ms >= tracked.alert.starts_ms
+    let ends_this = alert.starts_ms == 0
+        || alert.starts_ms >= tracked.alert.starts_ms
         || alert
             .ends_ms
             .is_some_and(|ends_ms| ends_ms >= tracked.alert.starts_ms);

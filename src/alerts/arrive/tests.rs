@@ -180,3 +180,25 @@ fn what_an_incident_keeps_has_a_bound() {
     let (again, heard) = hear(Some(incident.clone()), 0, START + 1000, &alerts).unwrap();
     assert_eq!((heard, again.tag()), (Heard::Same, incident.tag()));
 }
+
+#[test]
+fn a_source_that_says_no_start_is_taken_by_its_arrival() {
+    let start = |incident: &Incident| incident.alerts["a"].alert.starts_ms;
+    let [fires, ends] = [alert("a", true, 0), alert("a", false, 0)];
+    let (first, _) = hear(None, 0, START, &[fires.clone()]).unwrap();
+    assert_eq!(start(&first), START);
+    // Said again it is the same.
+    let (again, heard) = hear(Some(first), 0, START + 60_000, &[fires.clone()]).unwrap();
+    assert_eq!((start(&again), heard), (START, Heard::Same));
+    let (over, _) = hear(Some(again), 0, START + 120_000, &[ends]).unwrap();
+    assert!(!over.is_firing());
+    // Whether this is a late twin cannot be known: somebody hears of it rather than nobody.
+    let (second, heard) = hear(Some(over), 0, START + 121_000, &[fires]).unwrap();
+    assert_eq!((start(&second), heard), (START + 121_000, Heard::Opened));
+    // The end need not say the start either.
+    let known = hear(None, 0, START, &[alert("a", true, START - 5)])
+        .unwrap()
+        .0;
+    let ends = alert("a", false, 0);
+    assert!(!hear(Some(known), 0, START, &[ends]).unwrap().0.is_firing());
+}

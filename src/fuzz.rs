@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+pub use crate::alerts::sources::fuzz as alert;
 use crate::clock;
 use crate::config::{Config, values};
 pub use crate::http::fuzz::{body, query};
@@ -52,12 +53,13 @@ mod tests {
 
     #[test]
     fn the_kept_corpus_passes_every_door() {
-        let doors: [(&str, Parser); 5] = [
+        let doors: [(&str, Parser); 6] = [
             ("body", body),
             ("job", job),
             ("config", config),
             ("query", query),
             ("words", words),
+            ("alert", alert),
         ];
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         for (name, door) in doors {

@@ -20,7 +20,13 @@ const MAP: &[(&str, &[&str])] = &[
     ("src/cli/explain.rs", &["feishu_im"]),
     (
         "src/fuzz.rs",
-        &["http::fuzz", "job::fuzz", "config", "clock"],
+        &[
+            "http::fuzz",
+            "job::fuzz",
+            "alerts::sources",
+            "config",
+            "clock",
+        ],
     ),
     ("src/cli/routes.rs", &["alerts", "config", "clock"]),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),

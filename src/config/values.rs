@@ -94,6 +94,7 @@ pub(crate) fn every(text: &str) {
     let _ = (size(text), listen(text), socket_mode(text), proxy(text));
     let _ = (base_url(text), hook_url(text), name(text), word(text));
     let _ = (sha256_hex(text), is_plain_and_remote(text));
+    let _ = super::matchers::parse(text);
 }
 
 /// Reads `127.0.0.1:8787`, `[::1]:8787` or `unix:/run/feishu-relay/relay.sock`.

@@ -268,3 +268,26 @@ fn annotated(annotations: &Texts, names: &[&str]) -> Option<String> {
     let named = names.iter().filter_map(|name| annotations.get(*name));
     named.filter_map(|text| link(Some(text))).next()
 }
+
+/// A door for the fuzzer: what is taken is within its bounds, and a refusal says why.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz(bytes: &[u8]) {
+    let fields = Fields {
+        paths: BTreeMap::new(),
+        firing: Vec::new(),
+        resolved: Vec::new(),
+    };
+    for source in [Source::Alertmanager, Source::Grafana, Source::Generic] {
+        match read(source, &fields, bytes) {
+            Ok(read) => {
+                assert!(!read.group_key.is_empty() && read.alerts.len() <= ALERTS_MAX);
+                for alert in &read.alerts {
+                    assert!(!alert.fingerprint.is_empty() && alert.starts_ms >= 0);
+                    assert!(alert.labels.len() <= LABELS_MAX);
+                }
+            }
+            Err(Refused::Flawed(flaws)) => assert!(!flaws.is_empty()),
+            Err(_) => {}
+        }
+    }
+}

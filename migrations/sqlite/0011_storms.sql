@@ -6,6 +6,8 @@ alter table incident add column tag text not null default '';
 alter table incident add column waits_ms integer;
 -- Of a digest: when it was made or took members in last.
 alter table incident add column joined_ms integer;
+-- Of a digest: how often a member of it changed; whoever writes it says how much of that it saw.
+alter table incident add column member_changes integer not null default 0;
 
 -- Cards that wait, place by place, the oldest first.
 create index incident_card_waits on incident (route, app, receiver, waits_ms) where waits_ms is not null;

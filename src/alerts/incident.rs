@@ -254,6 +254,9 @@ pub struct Digest {
     pub by_severity: BTreeMap<Severity, u64>,
     /// The worst of them, the worst first.
     pub worst: Vec<DigestLine>,
+    /// Up to which change of its members that holds, as the store counts them; not a thing that is said.
+    #[serde(skip)]
+    pub seen: i64,
 }
 
 /// One incident in a digest.

@@ -264,6 +264,8 @@ pub struct IncidentWrite {
     pub steps: Vec<Step>,
     /// Of a digest: for whom it speaks from now on, beside those for whom it did.
     pub members: Vec<Member>,
+    /// Of a digest: up to which change of a member it says how they stand; one that came later makes it due.
+    pub members_seen: Option<i64>,
 }
 
 /// An incident that a digest speaks for.

@@ -256,7 +256,8 @@ fn carry(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
             tag: want,
             what,
         });
-    } else if is_unmarked(job) || is_stuck(job) {
+    } else if is_unmarked(job) || (is_stuck(job) && incident.digest.is_none()) {
+        // A digest that was tried goes as it is: the jobs that merged into it would end with it.
         planned.cancel(job, "the incident has changed since");
         if job.role == IncidentRole::Card {
             incident.card.n += 1;

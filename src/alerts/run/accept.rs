@@ -170,7 +170,8 @@ impl Alerts {
                 is_digest: false,
             },
         };
-        let planned = self.plan(&mut incident, known, true, None);
+        let hold_until_ms = self.ready(&place.route, &mut incident, known).await?;
+        let planned = self.plan(&mut incident, known, true, None, hold_until_ms);
         Ok(Change {
             id: Some(place.id),
             write: Some(self.write(place, incident, planned).await?),

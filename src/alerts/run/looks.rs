@@ -118,7 +118,14 @@ impl Alerts {
         let mut facts = None;
         for _ in 0..TRIES {
             let mut incident = read(&row)?;
-            let planned = self.plan(&mut incident, Some(&row), false, facts.as_ref());
+            let hold_until_ms = self.ready(&row.route, &mut incident, Some(&row)).await?;
+            let planned = self.plan(
+                &mut incident,
+                Some(&row),
+                false,
+                facts.as_ref(),
+                hold_until_ms,
+            );
             if facts.is_none()
                 && let Some(ask) = &planned.ask
             {

@@ -8,6 +8,7 @@
 
 mod accept;
 mod ask;
+mod digests;
 mod looks;
 mod steps;
 mod write;
@@ -131,7 +132,10 @@ impl Alerts {
 
     /// Looks at incidents that are due, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        looks::run(self, stop).await;
+        tokio::join!(
+            looks::run(Arc::clone(&self), stop.clone()),
+            digests::run(Arc::clone(&self), stop)
+        );
     }
 
     /// Somebody looks at it: its escalation ends. `None`: there is no such incident. Said twice, the first counts.
@@ -156,7 +160,8 @@ impl Alerts {
                 how: String::from("ack"),
             });
             incident.note(now_ms, format!("acknowledged by {by}"), None);
-            let planned = self.plan(&mut incident, Some(&row), false, None);
+            let hold_until_ms = self.ready(&row.route, &mut incident, Some(&row)).await?;
+            let planned = self.plan(&mut incident, Some(&row), false, None, hold_until_ms);
             let write = self.write(Place::of(&row), incident, planned).await?;
             if self.commit(vec![write]).await? {
                 return Ok(self.store.incident(id).await.map_err(Trouble::from)?);
@@ -187,6 +192,7 @@ impl Alerts {
         row: Option<&IncidentRow>,
         heard: bool,
         facts: Option<&Facts>,
+        hold_until_ms: Option<i64>,
     ) -> Planned {
         let now_ms = self.clock.wall_ms();
         let view = View {
@@ -194,7 +200,7 @@ impl Alerts {
             jobs: row.map_or(&[], |row| &row.jobs),
             digest: row.and_then(|row| row.digest.as_ref()),
             heard,
-            hold_until_ms: None,
+            hold_until_ms,
             quiet_until_ms: quiet(incident, now_ms),
             members_firing: row
                 .filter(|row| row.is_digest)

@@ -86,7 +86,7 @@ impl Alerts {
             client: place.client,
             state: incident.state(),
             severity: incident.severity().rank(),
-            title: cards::title(&incident),
+            title: cards::subject(&incident),
             alerts: i64::try_from(incident.alerts.len()).unwrap_or(i64::MAX),
             tag: incident.tag(),
             is_digest: place.is_digest,
@@ -102,6 +102,7 @@ impl Alerts {
             })?,
             steps,
             members: Vec::new(),
+            members_seen: incident.digest.as_ref().map(|digest| digest.seen),
         })
     }
 }

@@ -19,7 +19,7 @@ pub const MEMBERS_MAX: u32 = 500;
 /// What was told counts for so long, seconds.
 const TOLD_S: i64 = 60;
 /// A digest says what its members are now so long after one changed, milliseconds: many change at once.
-const TOLD_AGAIN_MS: i64 = 2000;
+pub(super) const TOLD_AGAIN_MS: i64 = 2000;
 
 /// Cards that wait unmarked for their place, the oldest first.
 const WAITING: &str = "from incident
@@ -100,7 +100,8 @@ impl Store {
         Ok(rows.iter().filter_map(member).collect())
     }
 
-    /// For whom `digest` speaks: how many, and the `worst` worst of them.
+    /// For whom `digest` speaks: how often one of them changed until now, how many there are, and the `worst`
+    /// worst of them.
     ///
     /// # Errors
     /// The file cannot answer.
@@ -108,7 +109,7 @@ impl Store {
         &self,
         digest: IncidentId,
         worst: usize,
-    ) -> Result<(Vec<MemberCount>, Vec<StormMember>), StoreError> {
+    ) -> Result<(i64, Vec<MemberCount>, Vec<StormMember>), StoreError> {
         members_of(self, digest, worst).await.map_err(self.failed())
     }
 }
@@ -201,12 +202,16 @@ async fn members_of(
     store: &Store,
     digest: IncidentId,
     worst: usize,
-) -> Result<(Vec<MemberCount>, Vec<StormMember>), sqlx::Error> {
+) -> Result<(i64, Vec<MemberCount>, Vec<StormMember>), sqlx::Error> {
     let mut snapshot = store.shared.readers.begin().await?;
-    let seq: Option<i64> = sqlx::query_scalar("select seq from incident where id = ?1")
-        .bind(digest.0.as_slice())
-        .fetch_optional(&mut *snapshot)
-        .await?;
+    let row: Option<(i64, i64)> =
+        sqlx::query_as("select seq, member_changes from incident where id = ?1")
+            .bind(digest.0.as_slice())
+            .fetch_optional(&mut *snapshot)
+            .await?;
+    let Some((seq, changes)) = row else {
+        return Ok((0, Vec::new(), Vec::new()));
+    };
     let counts: Vec<(String, i64, i64, i64)> = sqlx::query_as(
         "select state, severity, count(*), sum(alerts) from incident where digest = ?1 group by state, severity",
     )
@@ -232,7 +237,8 @@ async fn members_of(
                 alerts,
             })
         });
-    Ok((counts.collect(), rows.iter().filter_map(member).collect()))
+    let worst = rows.iter().filter_map(member).collect();
+    Ok((changes, counts.collect(), worst))
 }
 
 fn member(row: &SqliteRow) -> Option<StormMember> {
@@ -322,7 +328,7 @@ pub(super) async fn settled(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sqlx::Err
 
 /// The digest `seq` must say soon what its members are by now.
 pub(super) async fn member_changed(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update incident set due_ms = min(coalesce(due_ms, ?2), ?2) where seq = ?1")
+    sqlx::query("update incident set due_ms = min(coalesce(due_ms, ?2), ?2), member_changes = member_changes + 1 where seq = ?1")
         .bind(seq)
         .bind(tx.now.wall_ms.saturating_add(TOLD_AGAIN_MS))
         .execute(&mut *tx.conn)
@@ -337,7 +343,7 @@ pub(super) async fn members_leave(
     to: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update incident set due_ms = min(coalesce(due_ms, ?3), ?3)
+        "update incident set due_ms = min(coalesce(due_ms, ?3), ?3), member_changes = member_changes + 1
           where seq in (select digest from incident
                          where seq in (select value from json_each(?1)) and digest is not null and digest <> ?2)",
     )

@@ -302,7 +302,8 @@ async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result
             receiver = excluded.receiver, client = excluded.client, state = excluded.state, severity = excluded.severity,
             title = excluded.title, alerts = excluded.alerts, tag = excluded.tag, body = excluded.body, is_digest = excluded.is_digest,
             wants_digest = excluded.wants_digest, opened_ms = excluded.opened_ms, changed_ms = excluded.changed_ms,
-            ended_ms = excluded.ended_ms, due_ms = excluded.due_ms, message_id = excluded.message_id,
+            ended_ms = excluded.ended_ms,
+            due_ms = case when member_changes > ?22 then min(coalesce(excluded.due_ms, ?23), ?23) else excluded.due_ms end, message_id = excluded.message_id,
             digest = case when ?19 then null else digest end,
             digest_tag = case when ?19 then null else digest_tag end
          returning seq",
@@ -328,6 +329,8 @@ async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result
     .bind(write.leave_digest)
     .bind(write.alerts)
     .bind(&write.tag)
+    .bind(write.members_seen)
+    .bind(tx.now.wall_ms + storm::TOLD_AGAIN_MS)
     .fetch_one(&mut *tx.conn)
     .await
 }

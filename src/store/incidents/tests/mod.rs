@@ -232,6 +232,7 @@ fn new(group: &str) -> IncidentWrite {
         message_id: None,
         steps: Vec::new(),
         members: Vec::new(),
+        members_seen: None,
     }
 }
 
@@ -265,6 +266,7 @@ fn next(row: &IncidentRow, steps: Vec<Step>) -> IncidentWrite {
         message_id: row.message_id.clone(),
         steps,
         members: Vec::new(),
+        members_seen: None,
     }
 }
 

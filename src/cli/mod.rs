@@ -1,6 +1,6 @@
 //! The command line: one file a command, one place that prints, one table of exit codes.
 //!
-//! Commands that speak to a running relay (`send`, `jobs`, `reads`, `status`, `pause`, `resume`) use its HTTP and nothing
+//! Commands that speak to a running relay (`send`, `jobs`, `incidents`, `reads`, `status`, `pause`, `resume`) use its HTTP and nothing
 //! else; they hold no state and repeat nothing by themselves.
 
 mod backup;
@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod explain;
 mod follow;
+mod incidents;
 mod jobs;
 mod logs;
 mod out;
@@ -67,6 +68,9 @@ enum Command {
     /// List jobs, look at one, act on one or on many
     #[command(subcommand)]
     Jobs(jobs::Jobs),
+    /// List incidents, look at one, say that you look at it
+    #[command(subcommand)]
+    Incidents(incidents::Incidents),
     Reads(Box<reads::Reads>),
     Status(status::Status),
     Pause(pause::Pause),
@@ -89,6 +93,7 @@ pub async fn run(sockets: Sockets) -> ExitCode {
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Send(send) => send.run().await,
         Command::Jobs(jobs) => jobs.run().await,
+        Command::Incidents(incidents) => incidents.run().await,
         Command::Reads(reads) => reads.run().await,
         Command::Status(status) => status.run().await,
         Command::Pause(pause) => pause.run().await,

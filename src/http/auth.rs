@@ -79,12 +79,17 @@ impl Caller {
 
     /// Refuses to do something to a job of others.
     pub(super) fn need_job(&self, job: &Job) -> Result<(), Problem> {
+        self.need_own(&job.client, "job")
+    }
+
+    /// Refuses to do something to a `thing` that another client, the `owner`, brought.
+    pub(super) fn need_own(&self, owner: &str, thing: &str) -> Result<(), Problem> {
         let Some(client) = &self.0 else { return Ok(()) };
-        if self.may(Scope::Operate) || job.client == client.name {
+        if self.may(Scope::Operate) || owner == client.name {
             return Ok(());
         }
         Err(Problem::forbidden(format!(
-            "the job is not one of client {:?}; others' need the scope \"operate\"",
+            "the {thing} is not one of client {:?}; others' need the scope \"operate\"",
             client.name
         )))
     }

@@ -201,6 +201,7 @@ fn every_door() -> OpenApiRouter<Arc<Relay>> {
         .routes(routes!(jobs::settle))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
+        .routes(routes!(incidents::ack))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
         .routes(routes!(alerts::take))

@@ -38,9 +38,11 @@ POST /v1/jobs/cancel          cancels all that a filter of the list names; ?dry_
 POST /v1/jobs/recall          takes all of them back
 POST /v1/jobs/retry           does all of them again; {\"expires_in\"?}
 GET  /v1/reads                who read a notice of many jobs, by a filter of the list; ?fresh=true
+POST /v1/alerts/{name}        alerts in, as the routes of that name read them
 GET  /v1/incidents            what monitoring brought, newest first; ?state= route= client= digest=
                               since= until= limit= cursor=
 GET  /v1/incidents/{id}       one incident: its alerts, its jobs, who was called and why
+POST /v1/incidents/{id}/ack   somebody looks at it: nobody is called any more
 POST /v1/pause                stop {\"app\"?, \"lane\"?, \"kind\"?, \"reason\"?}; {} stops everything
 POST /v1/resume               go on, and try at once what waits for a fault to be mended
 GET  /v1/events               server-sent events: every change of state; the filters of the list but

@@ -7,19 +7,23 @@ mod told;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::alerts::AckError;
 use crate::http::Relay;
+use crate::http::alerts::troubled;
 use crate::http::auth::Caller;
-use crate::http::openapi::{Asking, OfJob};
+use crate::http::jobs::{need_any, read_fields};
+use crate::http::openapi::{Asking, Contested, OfJob, Telling};
 use crate::http::params::{IncidentName, Incidents, Paging};
 use crate::http::problem::Problem;
 use crate::http::query::Words;
+use crate::http::schema::Nothing;
 use crate::job::{IncidentId, IncidentRow};
 
 use told::{Brief, Whole};
@@ -79,6 +83,40 @@ pub(super) async fn one(
     relay.whole(incident).await
 }
 
+/// `POST /v1/incidents/{id}/ack`
+#[utoipa::path(
+    post,
+    path = "/v1/incidents/{id}/ack",
+    summary = "Somebody looks at it: nobody is called for it any more",
+    operation_id = "ack_incident",
+    params(IncidentName),
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "It is so now; said twice, the first counts.", body = Whole), Telling, OfJob, Contested),
+)]
+pub(super) async fn ack(
+    State(relay): State<Arc<Relay>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    need_any(&caller)?;
+    Words::of(request.uri())?.finish()?;
+    read_fields(&relay, request, &[]).await?;
+    let incident = relay.incident(&caller, &id).await?;
+    caller.need_own(&incident.client, "incident")?;
+    let acked = relay.state.alerts.ack(incident.id, caller.by()).await;
+    let acked = acked.map_err(|error| match error {
+        AckError::Resolved => Problem::conflict(error.to_string()),
+        AckError::Trouble(trouble) => troubled(trouble),
+    })?;
+    let incident = acked.ok_or_else(nobody)?;
+    relay.whole(incident).await
+}
+
+fn nobody() -> Problem {
+    Problem::no_such_incident("no incident that is kept has this id")
+}
+
 impl Relay {
     /// The incident of that id. One of an app that is not the caller's is answered as one that is not there.
     async fn incident(&self, caller: &Caller, id: &str) -> Result<IncidentRow, Problem> {
@@ -88,7 +126,7 @@ impl Relay {
         let incident = self.state.store.incident(id).await?;
         incident
             .filter(|incident| caller.sees(&incident.app))
-            .ok_or_else(|| Problem::no_such_incident("no incident that is kept has this id"))
+            .ok_or_else(nobody)
     }
 
     /// The incident as it is answered.

@@ -260,6 +260,13 @@ impl House {
         &self.config
     }
 
+    /// From the next start on the relay also listens there, for programs that know no unix sockets.
+    pub fn listen_on(&mut self, port: u16) {
+        let socket = format!("\"unix:{}\"", self.socket().display());
+        let both = format!("[\"127.0.0.1:{port}\", {socket}]");
+        self.config = self.config.replacen(&socket, &both, 1);
+    }
+
     /// The file of its unix socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("relay.sock")

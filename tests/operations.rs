@@ -13,7 +13,7 @@ mod support;
 use std::process::{Command, Output};
 
 use feishu_sandbox::DEFAULT_CHAT;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::House;
 use support::jobs::{doubtful, message, post, until_state};
 
@@ -52,7 +52,12 @@ fn inline() -> Vec<&'static str> {
         .collect()
 }
 
-/// Runs a line as a person would, with `$JOB` and `$CHAT` set.
+/// A route, so that there are incidents.
+fn route() -> String {
+    format!("[[routes]]\nname = \"try\"\nsource = \"generic\"\nto = \"{DEFAULT_CHAT}\"\n")
+}
+
+/// Runs a line as a person would, with `$JOB`, `$INCIDENT` and `$CHAT` set.
 fn run(house: &House, line: &str, job: &str) -> Output {
     let binary = house.binary();
     let folder = std::path::Path::new(binary.get_program()).parent().unwrap();
@@ -68,6 +73,7 @@ fn run(house: &House, line: &str, job: &str) -> Output {
         .env("PATH", format!("{}:{path}", folder.display()))
         .env("FEISHU_RELAY_CONFIG", house.dir.path().join("relay.toml"))
         .env("JOB", job)
+        .env("INCIDENT", job)
         .env("CHAT", DEFAULT_CHAT)
         .current_dir(house.dir.path())
         .args(["-euc", line]);
@@ -84,10 +90,22 @@ async fn job_for(house: &House, line: &str) -> String {
     job
 }
 
+fn alert() -> Value {
+    json!({"id": "disk", "status": "firing", "title": "disk full on db-1"})
+}
+
+/// An incident that fires.
+async fn incident(house: &House) -> String {
+    let (status, told) = house.request("POST", "/v1/alerts/try", Some(alert())).await;
+    assert_eq!(status, 200, "{told}");
+    told["incidents"][0].as_str().unwrap().to_owned()
+}
+
 async fn holds(house: &House, line: &str) -> String {
-    let job = match line.contains("$JOB") {
-        true => job_for(house, line).await,
-        false => String::new(),
+    let job = match (line.contains("$JOB"), line.contains("$INCIDENT")) {
+        (true, _) => job_for(house, line).await,
+        (_, true) => incident(house).await,
+        (false, false) => String::new(),
     };
     let line = line.replace("om_…", "om_0123456789abcdef0123456789abcdef");
     let told = run(house, &line, &job);
@@ -107,7 +125,9 @@ async fn holds(house: &House, line: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_page_runs_as_printed() {
-    let house = House::new().await;
+    let house = House::with(None, &route()).await;
+    let file = house.dir.path().join("FILE.json");
+    std::fs::write(file, alert().to_string()).unwrap();
     let refused = json!({"kind": "send", "args": {"to": "oc_0123456789abcdef0123456789abcdef", "text": "nobody there"}});
     let refused = post(&house, refused).await;
     house.settled(&refused).await;

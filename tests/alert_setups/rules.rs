@@ -1,21 +1,18 @@
-//! What is printed for those who set up alerts, run as it stands: the rules for the relay's own metrics.
-//!
-//! It needs `promtool`. Where that is missing the tests say so and pass, unless `CI` or
-//! `FEISHU_RELAY_REQUIRE_PROMETHEUS` is set.
-
-mod support;
+//! The rules for the relay's own metrics, and the files of the page that Prometheus's tools can judge.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
-use support::House;
-use support::jobs::{doubtful, message};
-use support::tools::{ran, tool};
 
-const RULES: &str = include_str!("../docs/prometheus/feishu-relay.rules.yml");
-const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
+use crate::block;
+use crate::support::House;
+use crate::support::jobs::{doubtful, message};
+use crate::support::tools::{ran, tool};
+
+const RULES: &str = include_str!("../../docs/prometheus/feishu-relay.rules.yml");
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
 fn prometheus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/prometheus")
@@ -86,4 +83,44 @@ fn each_rule_has_good_labels_and_a_section_that_says_what_to_do() {
         assert!(there, "{name}: there is no section {section:?}");
     };
     assert!(rules.by_ref().inspect(|rule| told(rule)).count() >= 9);
+}
+#[test]
+fn the_files_for_prometheus_are_what_its_tool_wants() {
+    let Some(promtool) = tool("promtool") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().display().to_string();
+    let put = |name: &str, text: String| {
+        let text = text.replace("/etc/prometheus", &here);
+        std::fs::write(dir.path().join(name), text).unwrap();
+    };
+    std::fs::create_dir(dir.path().join("rules")).unwrap();
+    put("prometheus.yml", block("yaml prometheus"));
+    put("rules/disks.yml", block("yaml rules"));
+    put("rules/relay.yml", RULES.to_owned());
+    put("feishu-relay.token", "frt_0".to_owned());
+    let mut check = Command::new(&promtool);
+    check.args(["check", "config", "--lint=all", "--lint-fatal"]);
+    let said = ran(check.arg("prometheus.yml").current_dir(dir.path()));
+    assert!(
+        said.contains("1 rules found") && said.contains("2 rule files found"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_file_for_alertmanager_is_what_its_tool_wants() {
+    let Some(amtool) = tool("amtool") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("alertmanager.yml"),
+        block("yaml alertmanager"),
+    )
+    .unwrap();
+    let mut check = Command::new(amtool);
+    let said = ran(check
+        .args(["check-config", "alertmanager.yml"])
+        .current_dir(dir.path()));
+    assert!(said.contains("1 receivers"), "{said}");
 }

@@ -202,6 +202,7 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
             .execute(&mut *tx.conn)
             .await?;
         tx.moved(*seq);
+        tx.changes.incidents.job_again(&row);
         tx.count(
             AppId(row.get("app")),
             row.get::<i64, _>("own") == 1,

@@ -24,8 +24,9 @@ pub(super) struct Measured {
 impl Tx<'_> {
     /// Notes that the job of `row` (its `seq`, `app`, `kind` and `incident`) is in state `to` now.
     pub(super) fn ended(&mut self, row: &SqliteRow, to: State) {
-        if !to.is_pending() {
-            self.changes.incidents.job(row);
+        match to {
+            State::Queued => self.changes.incidents.job_again(row),
+            _ => self.changes.incidents.job(row),
         }
         let kind = Kind::from_name(row.get("kind"));
         if let Some(kind) = kind.filter(|_| to.is_settled()) {

@@ -86,6 +86,8 @@ pub struct IncidentPage {
 pub(super) struct News {
     /// Jobs that ended or wait again, each with its incident.
     jobs: Vec<(i64, i64)>,
+    /// Jobs that were under way and are queued again, each with its incident.
+    again: Vec<(i64, i64)>,
     /// Incidents that somebody must look at.
     woken: Vec<i64>,
     /// Somebody must look at one now.
@@ -97,6 +99,13 @@ impl News {
     pub(super) fn job(&mut self, row: &SqliteRow) {
         if let Some(incident) = row.get::<Option<i64>, _>("incident") {
             self.jobs.push((incident, row.get("seq")));
+        }
+    }
+
+    /// The job of `row` was under way and is queued again.
+    pub(super) fn job_again(&mut self, row: &SqliteRow) {
+        if let Some(incident) = row.get::<Option<i64>, _>("incident") {
+            self.again.push((incident, row.get("seq")));
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::store::act;
 use crate::store::incidents::{merge, storm};
 use crate::store::writer::Tx;
 
@@ -14,6 +15,7 @@ const ROWS: i64 = 1000;
 /// job hear of it.
 pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     loop {
+        put_back(tx).await?;
         let jobs = std::mem::take(&mut tx.changes.incidents.jobs);
         if jobs.is_empty() {
             break;
@@ -50,6 +52,44 @@ pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     .execute(&mut *tx.conn)
     .await?;
     tx.changes.incidents.is_due = true;
+    Ok(())
+}
+
+/// Jobs whose attempt came to nothing are queued again. Meanwhile their incident may have changed: then it waited
+/// for this, and must be looked at. Nobody is called any more for one that is calm.
+async fn put_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let again = std::mem::take(&mut tx.changes.incidents.again);
+    if again.is_empty() {
+        return Ok(());
+    }
+    let again = json!(again).to_string();
+    let rungs: Vec<i64> = sqlx::query_scalar(
+        "select link.job
+           from json_each(?1) changed
+           join incident on incident.seq = changed.value ->> 0
+           join incident_job link on link.incident = incident.seq and link.job = changed.value ->> 1 and link.role = 'rung'
+          where case incident.is_digest
+                     when 0 then incident.state <> 'firing'
+                     else not exists (select 1 from incident member
+                                       where member.digest = incident.seq and member.state = 'firing') end",
+    )
+    .bind(&again)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    for rung in rungs {
+        act::cancel_unwanted(tx, rung, "it was stopped while it was under way").await?;
+    }
+    let woken: Vec<i64> = sqlx::query_scalar(
+        "select link.incident
+           from json_each(?1) changed
+           join incident on incident.seq = changed.value ->> 0
+           join incident_job link on link.incident = incident.seq and link.job = changed.value ->> 1
+          where not (link.role in ('card', 'update') and link.tag = incident.tag)",
+    )
+    .bind(&again)
+    .fetch_all(&mut *tx.conn)
+    .await?;
+    tx.changes.incidents.woken.extend(woken);
     Ok(())
 }
 

@@ -274,7 +274,8 @@ async fn only_what_nobody_has_tried_or_merged_merges_and_only_into_what_nobody_h
     assert!(conflicts(&house.refused(more.clone()).await));
     let marks = vec![(marked.head.seq, marked.attempt)];
     house.store.take_back(marks).await.unwrap();
-    house.put(more).await;
+    let version = Some(house.read(crowd.digest).await.version);
+    house.put(IncidentWrite { version, ..more }).await;
     house.done(crowd.card, "om_d").await;
     assert_eq!(house.job(job).await["state"], "done");
     crowd.close().await;

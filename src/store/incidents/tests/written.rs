@@ -141,6 +141,7 @@ async fn a_job_that_nobody_tried_says_something_else_and_one_that_was_does_not()
     // A mark that is taken back never left.
     let marks = vec![(marked.head.seq, marked.attempt)];
     house.store.take_back(marks).await.unwrap();
+    let row = house.read(first.id).await;
     house.put(next(&row, vec![replace("again")])).await;
     house.unknown(ids[0]).await;
     let row = house.read(first.id).await;
@@ -432,6 +433,81 @@ async fn incidents_are_listed_newest_first_by_what_is_asked() {
         &[],
     )
     .await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_came_to_nothing_is_news_for_whoever_waited_for_it() {
+    let house = House::open().await;
+    let (first, other) = (new("g"), new("other"));
+    let ids = house.put(with(first.clone(), vec![card("t")])).await;
+    house.put(with(other.clone(), vec![card("o")])).await;
+    let comes_back = async || {
+        let marked = house.mark(ids[0]).await.unwrap();
+        let row = house.read(first.id).await;
+        let end = End::Again {
+            run_ms: marked.mark.wall_ms,
+        };
+        (marked, row, end)
+    };
+    // It still carries what is to be shown: it goes on by itself.
+    let (marked, before, end) = comes_back().await;
+    house.finish(&marked, end, UnknownMove::Keep).await;
+    let row = house.read(first.id).await;
+    assert_eq!((row.version, row.due_ms), (before.version, None));
+    // While it was under way there was news, which could only wait.
+    let (marked, before, end) = comes_back().await;
+    let newer = IncidentWrite {
+        tag: String::from("newer"),
+        ..next(&before, vec![])
+    };
+    house.put(newer).await;
+    house.finish(&marked, end, UnknownMove::Keep).await;
+    let row = house.read(first.id).await;
+    assert!(row.due_ms.is_some() && row.version > before.version + 1);
+    // A clean stop takes a mark back; that is no other thing.
+    let calm = IncidentWrite {
+        due_ms: None,
+        ..next(&row, vec![])
+    };
+    house.put(calm).await;
+    let marked = house.mark(ids[0]).await.unwrap();
+    let marks = vec![(marked.head.seq, marked.attempt)];
+    house.store.take_back(marks).await.unwrap();
+    assert!(house.read(first.id).await.due_ms.is_some());
+    let other = house.read(other.id).await;
+    assert_eq!((other.version, other.due_ms), (1, None));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_under_way_when_it_was_stopped_is_not_tried_again() {
+    let house = House::open().await;
+    let call = json!({"kind": "urgent_app", "args": {"message": "om_1", "users": ["ou_1"]}});
+    for (state, wanted) in [
+        (IncidentState::Firing, "queued"),
+        (IncidentState::Acknowledged, "canceled"),
+        (IncidentState::Resolved, "canceled"),
+    ] {
+        let write = with(
+            new(state.name()),
+            vec![enqueue(IncidentRole::Rung, "0", call.clone())],
+        );
+        let id = write.id;
+        let rung = house.put(write).await[0];
+        let marked = house.mark(rung).await.unwrap();
+        let row = house.read(id).await;
+        let stopped = IncidentWrite {
+            state,
+            ..next(&row, vec![])
+        };
+        house.put(stopped).await;
+        let end = End::Again {
+            run_ms: marked.mark.wall_ms,
+        };
+        house.finish(&marked, end, UnknownMove::Keep).await;
+        assert_eq!(house.job(rung).await["state"], wanted);
+    }
     house.close().await;
 }
 

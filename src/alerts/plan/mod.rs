@@ -278,7 +278,9 @@ fn may_make(incident: &Incident, view: &View<'_>, want: &str, planned: &mut Plan
         .jobs
         .iter()
         .find(|job| job.id.to_string() == unshown.job);
-    let Some(ended) = ended.filter(|_| incident.is_firing()) else {
+    // A message that stands red is set right, too.
+    let goes_on = incident.is_firing() || incident.card.message_id.is_some();
+    let Some(ended) = ended.filter(|_| goes_on) else {
         return false;
     };
     let fault = ended.error.as_ref();

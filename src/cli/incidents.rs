@@ -14,6 +14,13 @@ use super::relay::Remote;
 /// Pages that one list asks for at most.
 const LOOKS_MAX: u32 = 1000;
 
+/// A list of an incident: its name, its columns, and a row of it.
+type Listing = (
+    &'static str,
+    &'static [&'static str],
+    fn(&Value) -> Vec<Cell>,
+);
+
 /// List incidents, look at one, say that you look at it
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Incidents {
@@ -216,7 +223,7 @@ fn show(incident: &Value) -> std::io::Result<()> {
             out::line(&format!("{name:<12} {value}"))?;
         }
     }
-    let tables: [(&str, &[&str], fn(&Value) -> Vec<Cell>); 4] = [
+    let tables: [Listing; 4] = [
         (
             "alerts",
             &["STATUS", "SEVERITY", "SINCE", "ENDED", "LABELS"],

@@ -142,6 +142,8 @@ async fn a_relay_and_a_feishu_that_are_killed_in_between_lose_nothing() {
     house.kill();
     house.start();
     house.feishu_up().await;
+    // It is tried again after a while, and looked for where the kill took its answer.
+    house.advance(MINUTE).await;
     all_sent(&house).await;
     one_card_that_is_resolved(&house).await;
 }

@@ -281,8 +281,8 @@ fn judge(world: &World, rungs: &[(i64, &str)]) -> Result<(), TestCaseError> {
             if until_ms > world.now_ms
                 || stop_ms.is_some_and(|stop| stop <= until_ms)
                 || !world.was_up(due_ms, until_ms)
-                || (last && world.reacted.is_some())
                 || !last
+                || world.reacted.is_some()
             {
                 continue;
             }

@@ -1,9 +1,4 @@
 //! Each rule of the escalation by itself.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should stop here"
-)]
-
 use super::*;
 use crate::alerts::incident::Card;
 use crate::alerts::policy::Quiet;

@@ -33,6 +33,12 @@ pub(super) fn digest(digest: &Digest, policy: &Policy, people: &People) -> Value
         counts(digest),
         digest.alerts
     ))];
+    if digest.moved > 0 {
+        elements.push(pieces::markdown(&format!(
+            "已转至其他消息 spoken of by other messages now: {}",
+            digest.moved
+        )));
+    }
     let severities = severities(digest);
     if !severities.is_empty() {
         elements.push(pieces::markdown(&severities));

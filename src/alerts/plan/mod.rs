@@ -10,6 +10,8 @@ mod ends;
 mod escalation;
 mod news;
 mod pins;
+#[cfg(test)]
+mod property;
 
 use crate::alerts::incident::{Card, Incident, Unshown};
 use crate::alerts::notice::Severity;
@@ -226,10 +228,10 @@ fn in_digest(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) ->
 }
 
 /// The job that carries the incident's state to its message, if one is under way.
-fn carrier<'a>(incident: &Incident, view: &View<'a>) -> Option<&'a IncidentJob> {
+fn carrier<'a>(view: &View<'a>) -> Option<&'a IncidentJob> {
     let carries = |job: &&IncidentJob| {
         let role = matches!(job.role, IncidentRole::Card | IncidentRole::Update);
-        role && job.state.is_pending() && !job.merged && job.n == incident.card.n
+        role && job.state.is_pending() && !job.merged
     };
     view.jobs.iter().rfind(carries)
 }
@@ -237,7 +239,7 @@ fn carrier<'a>(incident: &Incident, view: &View<'a>) -> Option<&'a IncidentJob> 
 /// Brings the newest state to people.
 fn carry(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
     let want = incident.tag();
-    let Some(job) = carrier(incident, view) else {
+    let Some(job) = carrier(view) else {
         if incident.card.shown == want {
             incident.card.unshown = None;
         } else if may_make(incident, view, &want, planned) {
@@ -245,10 +247,12 @@ fn carry(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
         }
         return;
     };
-    if job.tag == want {
+    // Its message may have been given up meanwhile.
+    let fits = job.n == incident.card.n;
+    if fits && job.tag == want {
         return;
     }
-    if is_unmarked(job) && too_late(incident, view, job.role).is_none() {
+    if fits && is_unmarked(job) && too_late(incident, view, job.role).is_none() {
         let what = says(incident, view, job.role);
         planned.acts.push(Act::Replace {
             job: job.id,
@@ -259,7 +263,7 @@ fn carry(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
     } else if is_unmarked(job) || (is_stuck(job) && incident.digest.is_none()) {
         // A digest that was tried goes as it is: the jobs that merged into it would end with it.
         planned.cancel(job, "the incident has changed since");
-        if job.role == IncidentRole::Card {
+        if fits && job.role == IncidentRole::Card {
             incident.card.n += 1;
         }
         make(incident, view, want, planned);
@@ -342,7 +346,8 @@ fn make(incident: &mut Incident, view: &View<'_>, want: String, planned: &mut Pl
         tag: want,
         start_ms,
         expires_ms: expires_ms(incident, role),
-        bounded: role == IncidentRole::Card && view.heard,
+        // What is known already may still change when the queue is full: there is one such job of it.
+        bounded: role == IncidentRole::Card && view.heard && view.jobs.is_empty(),
         what,
     }));
 }

@@ -29,14 +29,17 @@ struct Before {
     tag: String,
 }
 
+/// The members of a digest with their tags, and of them the jobs that merge.
+type Members = (Vec<(i64, String)>, Vec<i64>);
+
 /// What is known of what a request names, once all of it fits.
 struct Ground {
     /// The incidents that were there.
     before: HashMap<IncidentId, Before>,
     /// The jobs that steps name.
     jobs: HashMap<JobId, i64>,
-    /// For each write the members, and of them the jobs that merge.
-    members: Vec<(Vec<(i64, String)>, Vec<i64>)>,
+    /// For each write its members.
+    members: Vec<Members>,
     /// For each write the job that shows the digest, if it is there already.
     shows: Vec<Option<i64>>,
 }
@@ -192,6 +195,8 @@ struct Of {
     /// Queued, and no attempt was made: nobody has seen what it says.
     is_fresh: bool,
     is_merged: bool,
+    /// Its deadline is over, and no sweep has seen that yet.
+    is_overdue: bool,
 }
 
 impl Of {
@@ -201,6 +206,7 @@ impl Of {
             state: State::from_name(row.get(1))?,
             is_fresh: row.get(2),
             is_merged: row.get(3),
+            is_overdue: row.get(4),
         })
     }
 }
@@ -212,11 +218,13 @@ async fn job_of(
 ) -> Result<Option<Of>, sqlx::Error> {
     let row = sqlx::query(
         "select seq, state, state = 'queued' and attempt = 0 and unknown_ms is null,
-                exists (select 1 from dependency where child = job.seq and role = 'merged')
+                exists (select 1 from dependency where child = job.seq and role = 'merged'),
+                coalesce(deadline_ms <= ?3, 0)
            from job where id = ?1 and incident = ?2",
     )
     .bind(id.0.as_slice())
     .bind(incident)
+    .bind(tx.now.wall_ms)
     .fetch_optional(&mut *tx.conn)
     .await?;
     Ok(row.as_ref().and_then(Of::read))
@@ -225,7 +233,7 @@ async fn job_of(
 /// The job that shows a digest now.
 async fn newest_card(tx: &mut Tx<'_>, digest: Option<i64>) -> Result<Option<Of>, sqlx::Error> {
     let row = sqlx::query(
-        "select seq, state, state = 'queued' and attempt = 0 and unknown_ms is null, 0
+        "select seq, state, state = 'queued' and attempt = 0 and unknown_ms is null, 0, 0
            from job where seq = (select max(job) from incident_job where incident = ?1 and role = 'card')",
     )
     .bind(digest)
@@ -235,10 +243,7 @@ async fn newest_card(tx: &mut Tx<'_>, digest: Option<i64>) -> Result<Option<Of>,
 }
 
 /// The members of a digest and their jobs that merge. `None`: one is not any more what it was.
-async fn members(
-    tx: &mut Tx<'_>,
-    write: &IncidentWrite,
-) -> Result<Option<(Vec<(i64, String)>, Vec<i64>)>, sqlx::Error> {
+async fn members(tx: &mut Tx<'_>, write: &IncidentWrite) -> Result<Option<Members>, sqlx::Error> {
     let (mut members, mut jobs) = (Vec::new(), Vec::new());
     for member in &write.members {
         let Some(before) = before(tx, member.id, member.version).await? else {
@@ -246,7 +251,8 @@ async fn members(
         };
         if let Some(job) = member.job {
             match job_of(tx, job, Some(before.seq)).await? {
-                Some(of) if of.is_fresh && !of.is_merged => jobs.push(of.seq),
+                // What is too old to be shown is not shown by others either.
+                Some(of) if of.is_fresh && !of.is_merged && !of.is_overdue => jobs.push(of.seq),
                 _ => return Ok(None),
             }
         }

@@ -282,6 +282,41 @@ async fn only_what_nobody_has_tried_or_merged_merges_and_only_into_what_nobody_h
 }
 
 #[tokio::test]
+async fn what_is_too_old_to_be_shown_does_not_live_on_in_a_digest() {
+    let house = House::open().await;
+    let mut ids = Vec::new();
+    for (group, life) in [("short", "15m"), ("long", "5h")] {
+        let mut new_job = send(group);
+        new_job["expires_in"] = json!(life);
+        let write = with(
+            new(group),
+            vec![enqueue(IncidentRole::Card, group, new_job)],
+        );
+        ids.push(write.id);
+        house.put(write).await;
+    }
+    // An hour later, before the first sweep.
+    let House {
+        folder,
+        options,
+        store,
+        closer,
+    } = house;
+    drop(store);
+    closer.close().await;
+    let house = House::at(folder, options, "1h").await;
+    let rows = [house.read(ids[0]).await, house.read(ids[1]).await];
+    let both = digest_of(&rows, vec![card("digest")]);
+    assert!(conflicts(&house.refused(both).await));
+    house.put(digest_of(&rows[1..], vec![card("digest")])).await;
+    while house.store.sweep().await.unwrap() {}
+    let row = house.read(ids[0]).await;
+    assert_eq!(row.jobs[0].state, State::Expired);
+    assert!(house.read(ids[1]).await.jobs[0].merged);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn nobody_is_called_for_a_digest_once_its_last_member_is_calm() {
     let crowd = Crowd::new().await;
     let house = &crowd.house;

@@ -1,5 +1,10 @@
 //! What an alert says never is more than words: on the built-in card, on a card of one's own, and on the rungs below.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
 mod support;
 
 use std::fs;

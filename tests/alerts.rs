@@ -50,7 +50,7 @@ async fn a_group_is_one_card_that_changes_to_resolved() {
 async fn ended(house: &House, kind: &str, state: &str) -> usize {
     let path = format!("/v1/jobs?kind={kind}&state={state}&label.route=db");
     let (_, page) = house.request("GET", &path, None).await;
-    page["jobs"].as_array().unwrap().len()
+    page["jobs"].as_array().expect("a list of jobs").len()
 }
 
 async fn until_ended(house: &House, kind: &str, state: &str, count: usize) {

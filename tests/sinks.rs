@@ -1,5 +1,10 @@
 //! The sinks of alerts as their sources meet them: who is believed, what is refused, what a reload changes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
 mod support;
 
 use feishu_sandbox::DEFAULT_CHAT;

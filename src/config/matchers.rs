@@ -119,7 +119,7 @@ impl Matcher {
             Op::Is => Some(vec![&self.value]),
             Op::Matches => {
                 let parts: Vec<&str> = self.value.split('|').collect();
-                parts.iter().all(|part| plain(part)).then_some(parts)
+                parts.iter().all(plain).then_some(parts)
             }
             Op::IsNot | Op::DoesNotMatch => None,
         }

@@ -327,7 +327,7 @@ impl World {
         }
         let one = &self.ones[which];
         let since_ms = self.now_ms() - one.ended_ms;
-        if one.fires || since_ms < TWIN_MS || since_ms > REOPEN_MS - 5 * MINUTE_MS {
+        if one.fires || !(TWIN_MS..=REOPEN_MS - 5 * MINUTE_MS).contains(&since_ms) {
             return;
         }
         let seen = |ledger: &Value, message: &str| {

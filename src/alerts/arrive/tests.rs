@@ -185,10 +185,11 @@ fn what_an_incident_keeps_has_a_bound() {
 fn a_source_that_says_no_start_is_taken_by_its_arrival() {
     let start = |incident: &Incident| incident.alerts["a"].alert.starts_ms;
     let [fires, ends] = [alert("a", true, 0), alert("a", false, 0)];
-    let (first, _) = hear(None, 0, START, &[fires.clone()]).unwrap();
+    let (first, _) = hear(None, 0, START, std::slice::from_ref(&fires)).unwrap();
     assert_eq!(start(&first), START);
     // Said again it is the same.
-    let (again, heard) = hear(Some(first), 0, START + 60_000, &[fires.clone()]).unwrap();
+    let (again, heard) =
+        hear(Some(first), 0, START + 60_000, std::slice::from_ref(&fires)).unwrap();
     assert_eq!((start(&again), heard), (START, Heard::Same));
     let (over, _) = hear(Some(again), 0, START + 120_000, &[ends]).unwrap();
     assert!(!over.is_firing());

@@ -367,7 +367,7 @@ fn of_one_fingerprint_twice_the_later_word_counts() {
 #[test]
 fn more_alerts_than_are_kept_are_counted_and_what_fires_stays() {
     let alert = |n: usize| {
-        let status = ["resolved", "firing"][usize::from(n % 3 != 0)];
+        let status = ["resolved", "firing"][usize::from(!n.is_multiple_of(3))];
         json!({"status": status, "fingerprint": n.to_string()})
     };
     let alerts: Vec<Value> = (0..18_000).map(alert).collect();

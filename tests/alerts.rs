@@ -309,3 +309,22 @@ async fn what_cannot_be_taken_says_where_it_is_wrong_and_changes_nothing() {
     let seen = until_seen(&house, |seen| count(seen, "message") == 2).await;
     assert_eq!(count(&seen, "card_update"), 0);
 }
+
+#[tokio::test]
+async fn a_card_whose_form_feishu_refuses_is_said_plainer_and_then_in_words() {
+    let mention = format!("mention = [\"{}\"]", feishu_sandbox::DEFAULT_USER);
+    let house = House::with(None, &route(&mention)).await;
+    let refused = json!([{"call": SEND, "do": "code", "http": 400, "code": 230_099, "count": 2}]);
+    house.faults(refused).await;
+    tell(&house, "Down", &[firing("Down", "a", AT)]).await;
+    let seen = until_seen(&house, |seen| count(seen, "message") == 1).await;
+    assert_eq!(seen[0]["msg_type"], "post", "{seen:#?}");
+    let said = words(&seen[0]);
+    assert!(said.contains("Down") && said.contains("firing"), "{said}");
+    assert!(!said.contains(feishu_sandbox::DEFAULT_USER), "{said}");
+    // What is no card cannot change; what comes next is said anew.
+    tell(&house, "Down", &[resolved("Down", "a", AT)]).await;
+    let is_told =
+        |one: &&Value| one["msg_type"] == "interactive" && words(one).contains("resolved");
+    until_seen(&house, |seen| of(seen, "message").iter().any(is_told)).await;
+}

@@ -170,6 +170,14 @@ impl Drawing {
         ) {
             request["on_doubt"] = json!(policy.on_doubt().name());
         }
+        // With a mention or a template in it there is still a plainer card to try.
+        let is_plainest = policy.template.is_none() || incident.card.plain;
+        if let What::Card { mention } = what
+            && is_plainest
+            && (!mention || policy.mention.is_empty())
+        {
+            request["on_refused"] = json!("degrade");
+        }
         if let What::Call(call) = what {
             request["priority"] = json!("high");
             // Of its own: what waits to change the message does not hold it up.

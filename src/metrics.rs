@@ -70,6 +70,12 @@ struct OfRoute {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Open {
+    route: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfTenant {
     tenant: String,
 }
@@ -109,6 +115,8 @@ pub(crate) struct QueueNow {
     pub(crate) tenants: Vec<TenantNow>,
     /// Bytes of the database.
     pub(crate) store_bytes: u64,
+    /// Incidents that are open, by route and state.
+    pub(crate) incidents: Vec<(String, &'static str, u64)>,
 }
 
 /// The counters of this process.
@@ -130,6 +138,7 @@ pub(crate) struct Metrics {
     month_forecast: Family<OfTenant, Gauge>,
     store_bytes: Gauge,
     alerts: Family<OfRoute, Counter>,
+    incidents: Family<Open, Gauge>,
 }
 
 impl Default for Metrics {
@@ -150,6 +159,7 @@ impl Default for Metrics {
             month_forecast: Family::default(),
             store_bytes: Gauge::default(),
             alerts: Family::default(),
+            incidents: Family::default(),
         };
         metrics.register();
         metrics
@@ -219,6 +229,11 @@ impl Metrics {
             "alerts",
             "Alerts of notifications, by route and by what the notification did to its incident",
             self.alerts.clone(),
+        );
+        all.register(
+            "incidents",
+            "Incidents that are open, digests included, by route and state",
+            self.incidents.clone(),
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The program", build);
@@ -291,6 +306,12 @@ impl Metrics {
         self.month_calls.clear();
         self.month_quota.clear();
         self.month_forecast.clear();
+        self.incidents.clear();
+        for (route, state, count) in &queue.incidents {
+            let route = route.clone();
+            let open = self.incidents.get_or_create(&Open { route, state });
+            open.set(whole(*count));
+        }
         for now in &queue.tenants {
             let tenant = now.tenant.clone();
             let of_tenant = OfTenant { tenant };
@@ -344,6 +365,8 @@ mod tests {
         metrics.tried("ops", "send", "refused", Some(230_002));
         metrics.tried("ops", "send", "done", None);
         metrics.delivered(1500);
+        metrics.alerts("db", "opened", 3);
+        metrics.alerts("db", "unmatched", 0);
         metrics.succeeded("ops", 1_767_225_600_500);
         metrics.succeeded("ops", 1_767_225_500_000);
         let app = AppNow {
@@ -361,6 +384,7 @@ mod tests {
                 month_forecast: 40,
             }],
             store_bytes: 4096,
+            incidents: vec![(String::from("db"), "firing", 2)],
         });
         for line in [
             "feishu_relay_jobs{app=\"ops\",state=\"queued\"} 3",
@@ -375,6 +399,8 @@ mod tests {
             "feishu_relay_month_quota{tenant=\"main\"} 50",
             "feishu_relay_month_forecast_calls{tenant=\"main\"} 40",
             "feishu_relay_store_bytes 4096",
+            "feishu_relay_incidents{route=\"db\",state=\"firing\"} 2",
+            "feishu_relay_alerts_total{route=\"db\",outcome=\"opened\"} 3",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

@@ -44,6 +44,20 @@ async fn a_group_is_one_card_that_changes_to_resolved() {
     tell(&house, "Other", &[firing("Other", "x", AT)]).await;
     let seen = until_seen(&house, |seen| count(seen, "message") == 2).await;
     assert_eq!(seen.len(), 4, "{seen:#?}");
+    let (_, metrics) = house.request("GET", "/metrics", None).await;
+    let metrics = metrics.as_str().unwrap();
+    for line in [
+        "feishu_relay_alerts_total{route=\"db\",outcome=\"opened\"} 3",
+        "feishu_relay_alerts_total{route=\"db\",outcome=\"changed\"} 6",
+        "feishu_relay_alerts_total{route=\"db\",outcome=\"same\"} 3",
+        "feishu_relay_alerts_total{route=\"db\",outcome=\"late\"} 3",
+        "feishu_relay_incidents{route=\"db\",state=\"firing\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|said| said == line),
+            "{line}\n{metrics}"
+        );
+    }
 }
 
 /// What the jobs of a route's incidents ended as, by kind and state.

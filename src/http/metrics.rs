@@ -34,7 +34,14 @@ pub(super) async fn metrics(
     Words::of(&uri)?.finish()?;
     let store = &relay.state.store;
     let status = store.status().await?;
-    let now = queue(&status, relay.state.clock.wall_ms());
+    let open = store.open_incidents().await?;
+    let open = open.into_iter();
+    let now = QueueNow {
+        incidents: open
+            .map(|((route, state), count)| (route, state.name(), count))
+            .collect(),
+        ..queue(&status, relay.state.clock.wall_ms())
+    };
     let text = store.metrics().text(&now);
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response())
 }
@@ -65,6 +72,7 @@ fn queue(status: &Status, now_ms: i64) -> QueueNow {
         apps: apps.collect(),
         tenants: months.collect(),
         store_bytes: status.bytes,
+        incidents: Vec::new(),
     }
 }
 

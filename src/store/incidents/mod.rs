@@ -187,11 +187,13 @@ impl Store {
         read::all_jobs(self, id).await.map_err(self.failed())
     }
 
-    /// How many incidents are open, by state.
+    /// How many incidents are open, by route and state.
     ///
     /// # Errors
     /// The file cannot answer.
-    pub async fn open_incidents(&self) -> Result<BTreeMap<IncidentState, u64>, StoreError> {
+    pub async fn open_incidents(
+        &self,
+    ) -> Result<BTreeMap<(String, IncidentState), u64>, StoreError> {
         read::open(self).await.map_err(self.failed())
     }
 }

@@ -74,19 +74,19 @@ pub(super) async fn next_due(store: &Store) -> Result<Option<i64>, sqlx::Error> 
     .await
 }
 
-pub(super) async fn open(store: &Store) -> Result<BTreeMap<IncidentState, u64>, sqlx::Error> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "select state, count(*) from incident where state <> 'resolved' group by state",
+pub(super) async fn open(
+    store: &Store,
+) -> Result<BTreeMap<(String, IncidentState), u64>, sqlx::Error> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "select route, state, count(*) from incident where state <> 'resolved' group by route, state",
     )
     .fetch_all(&store.shared.readers)
     .await?;
-    let mut counts = BTreeMap::from([(IncidentState::Firing, 0), (IncidentState::Acknowledged, 0)]);
-    for (state, count) in rows {
-        if let Some(state) = IncidentState::from_name(&state) {
-            counts.insert(state, count.unsigned_abs());
-        }
-    }
-    Ok(counts)
+    let known = rows.into_iter().filter_map(|(route, state, count)| {
+        let state = IncidentState::from_name(&state)?;
+        Some(((route, state), count.unsigned_abs()))
+    });
+    Ok(known.collect())
 }
 
 /// Where a page looks: rows below ?2, newest first, at most ?3.

@@ -30,7 +30,7 @@ async fn an_incident_and_its_job_are_written_together_and_read_back() {
     assert_eq!(due.iter().map(|row| row.id).collect::<Vec<_>>(), [first.id]);
     assert_eq!(house.store.next_incident_due().await.unwrap(), Some(7));
     let open = house.store.open_incidents().await.unwrap();
-    assert_eq!(open[&IncidentState::Firing], 2);
+    assert_eq!(open.values().sum::<u64>(), 2);
     assert_eq!(house.read(other.id).await.version, 1);
     assert_eq!(
         house

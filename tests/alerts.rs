@@ -350,3 +350,20 @@ async fn a_card_whose_form_feishu_refuses_is_said_plainer_and_then_in_words() {
         |one: &&Value| one["msg_type"] == "interactive" && words(one).contains("resolved");
     until_seen(&house, |seen| of(seen, "message").iter().any(is_told)).await;
 }
+
+#[tokio::test]
+async fn what_is_over_ends_its_incident_though_another_route_takes_it_now() {
+    let mut house = House::with(None, &route("match = 'severity=\"critical\"'")).await;
+    tell(&house, "Down", &[firing("Down", "a", AT)]).await;
+    until_seen(&house, |seen| count(seen, "message") == 1).await;
+    let changed = house
+        .config()
+        .replace("severity=\"critical\"", "severity=~\"crit.*\"");
+    assert_ne!(changed, house.config());
+    house.set_config(changed);
+    house.reload();
+    tell(&house, "Down", &[resolved("Down", "a", AT)]).await;
+    let seen = until_seen(&house, |seen| count(seen, "card_update") == 1).await;
+    assert!(words(of(&seen, "card_update")[0]).contains("resolved"));
+    assert_eq!(count(&seen, "message"), 1, "{seen:#?}");
+}

@@ -85,6 +85,13 @@ impl Routes {
         self.sinks.get(name)
     }
 
+    /// The first app of a route of the sink `name` that is not among `allowed`.
+    pub fn beyond(&self, name: &str, allowed: &[String]) -> Option<&str> {
+        let rules = self.sinks.get(name)?.rules.iter();
+        let mut apps = rules.map(|rule| &rule.policy.app);
+        apps.find(|app| !allowed.contains(app)).map(String::as_str)
+    }
+
     /// The names of all sinks.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.sinks.keys().map(String::as_str)

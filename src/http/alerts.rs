@@ -50,6 +50,12 @@ pub(super) async fn take(
     caller.need(Scope::Enqueue)?;
     Words::of(request.uri())?.finish()?;
     let state = &relay.state;
+    if let Some(app) = (caller.apps()).and_then(|allowed| state.alerts.beyond(&name, allowed)) {
+        return Err(Problem::forbidden(format!(
+            "client {:?} may not use the app {app:?} of a route of this name",
+            caller.name()
+        )));
+    }
     let (head, body) = request.into_parts();
     let body = body::read(
         &head.headers,

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::alerts::arrive::{Arrival, Heard, arrive};
 use crate::alerts::incident::Incident;
-use crate::alerts::notice::Notification;
+use crate::alerts::notice::{Alert, Notification};
 use crate::alerts::routes::{Picked, Routed};
 use crate::alerts::run::write::Place;
 use crate::alerts::run::{Alerts, InForce, TRIES, Trouble, read};
@@ -52,6 +52,12 @@ struct Change {
 }
 
 impl Alerts {
+    /// The first app of a route of the sink `name` that is not among `allowed`.
+    pub fn beyond(&self, name: &str, allowed: &[String]) -> Option<String> {
+        let in_force = self.in_force();
+        in_force.routes.beyond(name, allowed).map(str::to_owned)
+    }
+
     /// Takes what was posted to the sink `name` by `client`. What it changes is on disk when this returns.
     ///
     /// # Errors
@@ -77,8 +83,11 @@ impl Alerts {
             for picked in &routed.picked {
                 changes.push(self.change(name, client, &note, picked).await?);
             }
+            let known = changes.iter().filter_map(|change| change.id).collect();
+            let mut beside = self.elsewhere(name, &note, known).await?;
             let writes: Vec<IncidentWrite> = changes
                 .iter_mut()
+                .chain(&mut beside)
                 .filter_map(|change| change.write.take())
                 .collect();
             if !writes.is_empty() && !self.commit(writes).await? {
@@ -177,5 +186,48 @@ impl Alerts {
             write: Some(self.write(place, incident, planned).await?),
             outcome: heard.name(),
         })
+    }
+
+    /// What is over also ends in open incidents of its group that another route of the sink had begun: since then
+    /// the routes have changed, and nobody else will say so.
+    async fn elsewhere(
+        &self,
+        name: &str,
+        note: &Notification,
+        known: Vec<IncidentId>,
+    ) -> Result<Vec<Change>, Trouble> {
+        let over: Vec<Alert> = (note.alerts.iter())
+            .filter(|alert| !alert.firing)
+            .cloned()
+            .collect();
+        let mut changes = Vec::new();
+        if over.is_empty() {
+            return Ok(changes);
+        }
+        for row in self.store.open_incidents_of(&note.group_key).await? {
+            let before = read(&row)?;
+            if row.is_digest || known.contains(&row.id) || before.sink != name {
+                continue;
+            }
+            let policy = before.policy.clone();
+            let arrival = Arrival {
+                sink: name,
+                note,
+                alerts: &over,
+                policy: &policy,
+                now_ms: self.clock.wall_ms(),
+            };
+            let Some((mut incident, Heard::Changed)) = arrive(Some(before), &arrival) else {
+                continue;
+            };
+            let hold_until_ms = self.ready(&row.route, &mut incident, Some(&row)).await?;
+            let planned = self.plan(&mut incident, Some(&row), true, None, hold_until_ms);
+            changes.push(Change {
+                id: Some(row.id),
+                write: Some(self.write(Place::of(&row), incident, planned).await?),
+                outcome: Heard::Changed.name(),
+            });
+        }
+        Ok(changes)
     }
 }

@@ -143,6 +143,14 @@ impl Store {
             .map_err(self.failed())
     }
 
+    /// The open incidents of that group, whichever routes they are of; a hundred at most.
+    ///
+    /// # Errors
+    /// The file cannot answer.
+    pub async fn open_incidents_of(&self, group: &str) -> Result<Vec<IncidentRow>, StoreError> {
+        read::open_of(self, group).await.map_err(self.failed())
+    }
+
     /// That incident.
     ///
     /// # Errors

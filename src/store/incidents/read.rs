@@ -35,6 +35,22 @@ pub(super) async fn newest(
     }
 }
 
+/// Open incidents of that group, whatever their route, a hundred at most.
+pub(super) async fn open_of(store: &Store, group: &str) -> Result<Vec<IncidentRow>, sqlx::Error> {
+    let mut snapshot = store.shared.readers.begin().await?;
+    let rows = sqlx::query(
+        "select * from incident where group_key = ?1 and state <> 'resolved' order by seq limit 100",
+    )
+    .bind(group)
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let mut incidents = Vec::with_capacity(rows.len());
+    for row in &rows {
+        incidents.extend(full(&mut snapshot, row).await?);
+    }
+    Ok(incidents)
+}
+
 pub(super) async fn one(store: &Store, id: IncidentId) -> Result<Option<IncidentRow>, sqlx::Error> {
     let mut snapshot = store.shared.readers.begin().await?;
     let row = sqlx::query("select * from incident where id = ?1")

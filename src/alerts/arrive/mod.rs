@@ -171,9 +171,19 @@ fn over(before: &Incident, now_ms: i64) -> BTreeMap<String, Over> {
         Some((fingerprint.clone(), over))
     });
     let mut all = before.over.clone();
-    all.extend(ended);
+    for (fingerprint, over) in ended {
+        later(&mut all, fingerprint, over);
+    }
     all.retain(|_, over| is_recent(over.resolved_ms, now_ms));
     all
+}
+
+/// Of two ends of one alert that of the later start counts.
+fn later(all: &mut BTreeMap<String, Over>, fingerprint: String, over: Over) {
+    let known = all.entry(fingerprint).or_insert_with(|| over.clone());
+    if over.starts_ms >= known.starts_ms {
+        *known = over;
+    }
 }
 
 fn is_recent(resolved_ms: i64, now_ms: i64) -> bool {
@@ -262,17 +272,17 @@ fn tell(news: &mut News, fingerprint: &String) {
 
 /// An alert that is over. Of one that was never known to fire nothing is shown.
 fn resolves(incident: &mut Incident, alert: &Alert, now_ms: i64) {
-    let Some(tracked) = incident.alerts.get_mut(&alert.fingerprint) else {
+    let known = incident.alerts.get(&alert.fingerprint);
+    let is_later = known.is_none_or(|known| alert.starts_ms > known.alert.starts_ms);
+    // The end of a firing that was never heard of: its start may still come, late.
+    if is_later && incident.over.len() < ALERTS_MAX {
         let over = Over {
             starts_ms: alert.starts_ms,
             resolved_ms: now_ms,
         };
-        if incident.over.len() < ALERTS_MAX {
-            incident
-                .over
-                .entry(alert.fingerprint.clone())
-                .or_insert(over);
-        }
+        later(&mut incident.over, alert.fingerprint.clone(), over);
+    }
+    let Some(tracked) = incident.alerts.get_mut(&alert.fingerprint) else {
         return;
     };
     // The end of an earlier firing, said late, is not the end of this one.

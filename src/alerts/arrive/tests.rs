@@ -203,3 +203,18 @@ fn a_source_that_says_no_start_is_taken_by_its_arrival() {
     let ends = alert("a", false, 0);
     assert!(!hear(Some(known), 0, START, &[ends]).unwrap().0.is_firing());
 }
+
+#[test]
+fn the_end_of_a_firing_that_was_not_heard_of_makes_its_late_start_a_twin() {
+    const LATER: i64 = START + 40_000;
+    let (first, _) = hear(None, 0, START, &[alert("a", true, START)]).unwrap();
+    let (over, _) = hear(Some(first), 0, START + 60_000, &[alert("a", false, LATER)]).unwrap();
+    assert!(!over.is_firing());
+    let late = |now_ms| hear(Some(over.clone()), 0, now_ms, &[alert("a", true, LATER)]);
+    assert!(late(START + 61_000).is_none());
+    // Later than that it is another firing, and the twin is known in the next incident, too.
+    assert!(late(START + 60_000 + TWIN_MS).is_some());
+    let (next, _) = hear(Some(over), 0, START + 70_000, &[alert("b", true, START)]).unwrap();
+    let (same, heard) = hear(Some(next), 0, START + 80_000, &[alert("a", true, LATER)]).unwrap();
+    assert_eq!((heard, same.firing().len()), (Heard::Same, 1));
+}

@@ -223,7 +223,9 @@ fn in_digest(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) ->
         incident.note(view.now_ms, "leaves its digest for a card of its own", None);
         return false;
     }
-    planned.wants_digest = link.state == State::Done && link.tag != incident.tag();
+    // What fires stays where it is counted: the digest's own update says how it stands, and its calls go on.
+    planned.wants_digest =
+        link.state == State::Done && !incident.is_firing() && link.tag != incident.tag();
     true
 }
 
@@ -337,6 +339,11 @@ fn make(incident: &mut Incident, view: &View<'_>, want: String, planned: &mut Pl
             why: String::from(why),
         });
         return;
+    }
+    // An earlier card that was not shown may still be, at a person's word: it is another message.
+    let again = |job: &IncidentJob| job.role == IncidentRole::Card && job.n == incident.card.n;
+    if role == IncidentRole::Card && view.jobs.iter().any(again) {
+        incident.card.n += 1;
     }
     let start_ms = view.hold_until_ms.filter(|_| role == IncidentRole::Card);
     let what = says(incident, view, role);

@@ -58,7 +58,7 @@ pub(super) fn ended(incident: &mut Incident, view: &View<'_>, job: &IncidentJob)
         news.alerts.extend(more);
         news.worse = news.worse.max(worse);
         news.told_ms = None;
-        if gone {
+        if gone && incident.card.message_id.as_ref() == Some(&job.tag) {
             incident.card.lost();
         }
     }
@@ -106,8 +106,9 @@ pub(super) fn plan(incident: &mut Incident, view: &View<'_>, planned: &mut Plann
         planned.due(gap_ms.unwrap_or_default());
         return;
     }
+    // Its tag names the message that it answers.
+    let tag = message.clone();
     let what = gather(incident, view, message);
-    let tag = incident.tag();
     match pending {
         Some(job) => planned.acts.push(Act::Replace {
             job: job.id,

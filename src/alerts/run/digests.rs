@@ -57,7 +57,9 @@ impl Alerts {
         }
         let counted = row.and_then(|row| row.digest.as_ref());
         let counted = counted.is_some_and(|link| link.state == State::Done);
-        let speaks = !counted || !incident.news.alerts.is_empty();
+        let worse = |level| incident.severity() > level;
+        let worse = incident.news.level.is_some_and(worse);
+        let speaks = !counted || worse || !incident.news.alerts.is_empty();
         if incident.card.message_id.is_some() || incident.digest.is_some() || !speaks {
             return Ok(None);
         }

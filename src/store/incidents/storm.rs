@@ -25,6 +25,7 @@ pub(super) const TOLD_AGAIN_MS: i64 = 2000;
 const WAITING: &str = "from incident
            join incident_job link on link.incident = incident.seq and link.role = 'card' and link.noticed = 0
            join job on job.seq = link.job and job.state = 'queued' and job.attempt = 0 and job.unknown_ms is null
+                and job.blocked = 0
           where incident.route = ?1 and incident.app = ?2 and incident.receiver = ?3 and incident.waits_ms is not null
           order by incident.waits_ms limit ?4";
 const MEMBER: &str =
@@ -318,7 +319,7 @@ pub(super) async fn settled(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sqlx::Err
           where seq in (select value ->> 0 from json_each(?1)) and waits_ms is not null
             and not exists (select 1 from incident_job link join job on job.seq = link.job
                              where link.incident = incident.seq and link.role = 'card' and link.noticed = 0
-                               and job.state in ('queued', 'sending'))",
+                               and job.state in ('queued', 'sending') and job.blocked = 0)",
     )
     .bind(jobs)
     .execute(&mut *tx.conn)

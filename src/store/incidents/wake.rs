@@ -68,10 +68,10 @@ async fn put_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
            from json_each(?1) changed
            join incident on incident.seq = changed.value ->> 0
            join incident_job link on link.incident = incident.seq and link.job = changed.value ->> 1 and link.role = 'rung'
-          where case incident.is_digest
-                     when 0 then incident.state <> 'firing'
-                     else not exists (select 1 from incident member
-                                       where member.digest = incident.seq and member.state = 'firing') end",
+          where incident.state <> 'firing'
+             or (incident.is_digest = 1
+                 and not exists (select 1 from incident member
+                                  where member.digest = incident.seq and member.state = 'firing'))",
     )
     .bind(&again)
     .fetch_all(&mut *tx.conn)

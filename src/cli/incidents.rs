@@ -282,8 +282,19 @@ fn rung(rung: &Value) -> Vec<Cell> {
         true => list("to"),
         false => people,
     };
-    let color = match rung["outcome"].as_str() {
-        Some("fired") => Color::Yellow,
+    // A rung that fired has called nobody yet: how its calls ended says so.
+    let calls = rung["jobs"].as_array().into_iter().flatten();
+    let ends: Vec<String> = calls
+        .map(|call| words(&call["ended"]))
+        .filter(|ended| !matches!(ended.as_str(), "" | "done" | "queued" | "sending"))
+        .collect();
+    let why = match ends.is_empty() {
+        true => words(&rung["why"]),
+        false => format!("{}; not done: {}", words(&rung["why"]), ends.join("; ")),
+    };
+    let color = match (rung["outcome"].as_str(), ends.is_empty()) {
+        (_, false) => Color::Red,
+        (Some("fired"), true) => Color::Yellow,
         _ => Color::Reset,
     };
     vec![
@@ -292,7 +303,7 @@ fn rung(rung: &Value) -> Vec<Cell> {
         Cell::new(whom),
         cell("due_at"),
         cell("outcome").fg(color),
-        cell("why"),
+        Cell::new(why),
     ]
 }
 

@@ -260,15 +260,26 @@ fn lines(route: &Value) -> Vec<String> {
     lines.push(format!(
         "  severity {severity}, priority {priority}{pinned}"
     ));
-    if let Some(until) = route["quiet_until"].as_str() {
-        lines.push(format!(
+    match route["quiet_until"].as_str() {
+        Some(until) => lines.push(format!(
             "  quiet until {until}: no mention, no rungs before"
-        ));
+        )),
+        None => lines.push(format!("  mentions {}", everybody(&route["mention"]))),
     }
-    lines.push(format!("  mentions {}", everybody(&route["mention"])));
     for rung in route["escalate"].as_array().into_iter().flatten() {
         let (after, urgent) = (word(&rung["after"]), word(&rung["do"]));
-        lines.push(format!("  after {after} {urgent} to {}", everybody(rung)));
+        // A mail address cannot be called.
+        let mut called = rung.clone();
+        let mails = called["mails"].take();
+        let mut line = format!("  after {after} {urgent} to {}", everybody(&called));
+        if let Some(mails) = mails.as_array().filter(|mails| !mails.is_empty()) {
+            let mails: Vec<String> = mails.iter().map(word).collect();
+            line.push_str(&format!(
+                "; mail addresses cannot be called: {}",
+                mails.join(", ")
+            ));
+        }
+        lines.push(line);
     }
     if let Some(note) = route["note"].as_str() {
         lines.push(format!("  {note}"));

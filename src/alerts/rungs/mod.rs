@@ -236,6 +236,7 @@ fn give_up(job: &IncidentJob, why: &'static str, planned: &mut Planned) {
 
 fn note_ends(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
     let round = incident.round.n;
+    let mut unmade = Vec::new();
     for job in rung_jobs(view).filter(|job| round_of(job) == Some(round)) {
         let rung = rung_of(job).and_then(|n| incident.rungs.get_mut(n));
         let ended = job.state.is_settled() || job.state == State::InDoubt;
@@ -248,6 +249,10 @@ fn note_ends(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
         };
         let name = job.id.to_string();
         let known = rung.jobs.iter_mut().find(|one| one.job == name);
+        let is_news = known.as_ref().is_none_or(|known| known.ended != ended);
+        if is_news && job.state != State::Done {
+            unmade.push((job.id, format!("rung {}: the call {ended}", job.n + 1)));
+        }
         match known {
             Some(known) => known.ended = ended,
             None => rung.jobs.push(RungJob { job: name, ended }),
@@ -255,6 +260,10 @@ fn note_ends(incident: &mut Incident, view: &View<'_>, planned: &mut Planned) {
         if job.state.is_settled() {
             planned.forget.push(job.id);
         }
+    }
+    for (job, what) in unmade {
+        tracing::warn!(job = %job, "a call of an escalation was not made, or may not have been");
+        incident.note(view.now_ms, what, Some(job));
     }
 }
 

@@ -77,6 +77,9 @@ impl Reloader {
                 tracing::error!("{fault}");
             }
             tracing::error!("the routes and templates that were in force stay");
+            self.running.routes = old.routes;
+            self.running.oncall = old.oncall;
+            differ.now.retain(|key| key != "routes" && key != "oncall");
         }
         for at in 0..old.apps.len() {
             self.app(at, &old.apps[at], &mut differ);

@@ -19,6 +19,7 @@ mod known;
 mod ladder;
 pub mod month;
 pub(crate) mod openapi;
+mod percent;
 mod permit;
 mod picture;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use kind::{Kind, LaneRule, Makes, Needs};
 pub(crate) use known::known;
 pub use ladder::Degraded;
 pub(crate) use ladder::has_ladder;
+pub(crate) use percent::percent_encoded;
 pub use permit::{AppId, Head, Marked, MarkedPart, Moment, Permit, Spent};
 pub use picture::Looks;
 pub use reach::{Reach, Steer};

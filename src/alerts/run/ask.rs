@@ -19,7 +19,7 @@ use crate::alerts::people::{OnCall, People};
 use crate::alerts::policy::Who;
 use crate::alerts::run::Alerts;
 use crate::alerts::rungs::{Ask, Called, Facts, id_type};
-use crate::job::{Api, AppId, Gate, GateCall, GateFault, IncidentRow};
+use crate::job::{Api, AppId, Gate, GateCall, GateFault, IncidentRow, percent_encoded};
 
 /// So long a rung waits for what is asked before it.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -194,11 +194,11 @@ impl Asking<'_> {
         query: &str,
         token: Option<&str>,
     ) -> Result<Value, String> {
-        let message = escaped(&self.ask.message);
+        let message = percent_encoded(&self.ask.message);
         let mut query = query.to_owned();
         if let Some(token) = token {
             query.push_str("&page_token=");
-            query.push_str(&escaped(token));
+            query.push_str(&percent_encoded(token));
         }
         let call = GateCall {
             app: self.app,
@@ -241,20 +241,6 @@ fn words(fault: GateFault) -> String {
         GateFault::Stopped(why) | GateFault::Flawed(why) => why,
         GateFault::Lost => String::from("Feishu's answer was lost"),
     }
-}
-
-/// Percent-encoded, for a path or a query.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     Walk, annotated, fingerprint, key, link,
 };
 use crate::alerts::notice::{Alert, Links, Notification};
+use crate::job::percent_encoded;
 
 /// What the relay understands.
 const VERSION: &str = "4";
@@ -113,24 +114,10 @@ fn silence_link(external: &str, labels: &Texts) -> Option<String> {
         format!("{name}=\"{}\"", value.replace('"', "\\\""))
     };
     let matchers: Vec<String> = labels.iter().map(matcher).collect();
-    let filter = encoded(&format!("{{{}}}", matchers.join(",")));
+    let filter = percent_encoded(&format!("{{{}}}", matchers.join(",")));
     let text = format!(
         "{}/#/silences/new?filter={filter}",
         external.trim_end_matches('/')
     );
     (text.len() <= LINK_BYTES_MAX).then_some(text)
-}
-
-/// For a part of a URL: everything but letters, digits and `-._~` as `%XX`.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

@@ -54,7 +54,7 @@ impl<'a> Brief<'a> {
         Brief {
             id: row.id,
             state: row.state,
-            severity: severity(row.severity),
+            severity: Severity::of_rank(row.severity).word(),
             title: &row.title,
             route: &row.route,
             group: &row.group,
@@ -69,28 +69,6 @@ impl<'a> Brief<'a> {
             is_digest: row.is_digest,
             digest: row.digest.as_ref().map(|digest| digest.id),
         }
-    }
-}
-
-/// The name of what the store sorts by.
-fn severity(rank: i64) -> &'static str {
-    let all = [
-        Severity::Critical,
-        Severity::Error,
-        Severity::Warning,
-        Severity::Info,
-    ];
-    let found = all.into_iter().find(|one| one.rank() == rank);
-    name(found.unwrap_or(Severity::Unknown))
-}
-
-fn name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Unknown => "unknown",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-        Severity::Critical => "critical",
     }
 }
 
@@ -319,7 +297,7 @@ fn card(card: incident::Card) -> ToldCard {
 }
 
 fn alert(tracked: Tracked) -> ToldAlert {
-    let severity = name(tracked.alert.severity());
+    let severity = tracked.alert.severity().word();
     let alert = tracked.alert;
     ToldAlert {
         fingerprint: alert.fingerprint,
@@ -339,7 +317,7 @@ fn digest(digest: incident::Digest) -> ToldDigest {
     let worst = digest.worst.into_iter().map(|line| ToldMember {
         id: line.incident,
         title: line.title,
-        severity: name(line.severity),
+        severity: line.severity.word(),
         firing: line.firing,
         since: Time(line.since_ms),
         alerts: line.alerts,
@@ -348,7 +326,9 @@ fn digest(digest: incident::Digest) -> ToldDigest {
         firing: digest.firing,
         resolved: digest.resolved,
         alerts: digest.alerts,
-        by_severity: by_severity.map(|(one, count)| (name(one), count)).collect(),
+        by_severity: by_severity
+            .map(|(one, count)| (one.word(), count))
+            .collect(),
         worst: worst.collect(),
     }
 }
@@ -415,8 +395,8 @@ mod tests {
     #[test]
     fn every_severity_is_told_by_the_name_that_it_is_stored_with() {
         for word in ["critical", "error", "warning", "info", "unknown"] {
-            assert_eq!(severity(Severity::of(word).rank()), word);
+            assert_eq!(Severity::of_rank(Severity::of(word).rank()).word(), word);
         }
-        assert_eq!(severity(99), "unknown");
+        assert_eq!(Severity::of_rank(99).word(), "unknown");
     }
 }

@@ -14,7 +14,7 @@ use crate::http::openapis::settled::is_refused;
 use crate::http::openapis::tokens::Bearer;
 use crate::http::openapis::{BAD_FIELD, NOT_STORED, Refusal};
 use crate::http::query::{Wait, duration};
-use crate::job::{Job, JobId, State};
+use crate::job::{Job, JobId, State, percent_encoded};
 
 /// How long a call waits, in a duration; `0` = not at all.
 pub(super) const WAIT: &str = "x-relay-wait";
@@ -80,7 +80,7 @@ pub(super) fn put_in_address(
     made: &Map<String, Value>,
 ) -> (String, String) {
     let id = |piece: &str| match made.get(piece).and_then(Value::as_str) {
-        Some(id) => encoded(id),
+        Some(id) => percent_encoded(id),
         None => piece.to_owned(),
     };
     let path: Vec<String> = path.split('/').map(id).collect();
@@ -90,18 +90,6 @@ pub(super) fn put_in_address(
     };
     let query: Vec<String> = query.split('&').map(pair).collect();
     (path.join("/"), query.join("&"))
-}
-
-/// An id as it stands in an address.
-fn encoded(id: &str) -> String {
-    let mut out = String::with_capacity(id.len());
-    for byte in id.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => out.push(char::from(byte)),
-            false => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 impl Relay {

@@ -105,6 +105,11 @@ pub(super) async fn open(
     Ok(known.collect())
 }
 
+/// What a list needs: all but the body, which may be megabytes.
+const LISTED: &str = "incident.seq, id, version, route, group_key, app, receiver, client, state, severity, title, alerts, tag,
+                      '' as body, is_digest, digest, digest_tag, wants_digest, opened_ms, changed_ms, ended_ms, due_ms,
+                      message_id";
+
 /// Where a page looks: rows below ?2, newest first, at most ?3.
 const WINDOW: &str = "select seq from incident where seq < ?2 order by seq desc limit ?3";
 
@@ -119,7 +124,7 @@ pub(super) async fn list(
         "is_digest": filter.is_digest.map(i64::from), "since": filter.since_ms, "until": filter.until_ms,
     });
     let statement = format!(
-        "select incident.* from ({WINDOW}) looked join incident on incident.seq = looked.seq
+        "select {LISTED} from ({WINDOW}) looked join incident on incident.seq = looked.seq
           where (?1 ->> 'route' is null or route = ?1 ->> 'route'
                  or substr(route, 1, length(?1 ->> 'route') + 1) in ((?1 ->> 'route') || '{{', (?1 ->> 'route') || '#'))
             and (json_array_length(?1, '$.states') = 0 or state in (select value from json_each(?1, '$.states')))

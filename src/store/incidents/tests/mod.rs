@@ -83,6 +83,8 @@ impl House {
         let page = self.store.list_incidents(&filter).await.unwrap();
         let mut all = String::new();
         for row in page.incidents {
+            // A list leaves the bodies out.
+            let row = self.read(row.id).await;
             let jobs = self.store.incident_jobs(row.id).await.unwrap();
             all += &format!("{row:?} {jobs:?}\n");
         }

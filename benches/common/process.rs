@@ -40,6 +40,12 @@ pub(crate) struct Process {
     child: Child,
 }
 
+impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -52,7 +58,7 @@ impl Drop for Process {
 pub(crate) struct Helper {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    _process: Process,
+    process: Process,
 }
 
 impl Helper {
@@ -71,10 +77,14 @@ impl Helper {
             (Some(stdin), Some(stdout)) => Ok(Helper {
                 stdin,
                 stdout: BufReader::new(stdout),
-                _process: process,
+                process,
             }),
             _ => Err(BenchError::Answer(String::from("a helper has no pipes"))),
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Waits for what it says next.
@@ -145,7 +155,7 @@ impl Sandbox {
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
-    _process: Process,
+    pub(crate) process: Process,
 }
 
 impl Relay {
@@ -160,6 +170,7 @@ impl Relay {
         let address = free_address()?;
         let config = format!(
             "[server]\nlisten = \"{address}\"\n[store]\npath = \"relay.db\"\n\
+             [queue]\nmax_pending = 4_000_000\n\
              [[apps]]\nname = \"ops\"\napp_id = \"{DEFAULT_APP_ID}\"\napp_secret = \"{DEFAULT_APP_SECRET}\"\n\
              base_url = \"http://{feishu}\"\n{}",
             if limits { "" } else { off },
@@ -187,10 +198,7 @@ impl Relay {
                 .recv(&mut word)
                 .map_err(file("the relay's readiness"))?;
             if String::from_utf8_lossy(&word[..n]).contains("READY=1") {
-                return Ok(Relay {
-                    address,
-                    _process: process,
-                });
+                return Ok(Relay { address, process });
             }
         }
     }

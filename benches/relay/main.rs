@@ -66,6 +66,7 @@ struct Args {
 enum Group {
     Enqueue,
     Idle,
+    Delivered,
     HotChat,
 }
 
@@ -73,7 +74,11 @@ enum Group {
 #[derive(Debug, Subcommand)]
 enum Part {
     #[command(hide = true)]
-    Ceiling { folder: PathBuf },
+    Ceiling {
+        folder: PathBuf,
+        #[command(flatten)]
+        shape: ceiling::Shape,
+    },
     #[command(hide = true)]
     Load,
 }
@@ -82,8 +87,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match &args.part {
         Some(Part::Load) => load::run(),
-        Some(Part::Ceiling { folder }) => match tokio::runtime::Runtime::new() {
-            Ok(runtime) => runtime.block_on(ceiling::serve(folder)),
+        Some(Part::Ceiling { folder, shape }) => match tokio::runtime::Runtime::new() {
+            Ok(runtime) => runtime.block_on(ceiling::serve(folder, *shape)),
             Err(error) => Err(file("a runtime")(error)),
         },
         None => measure(&args),
@@ -111,6 +116,7 @@ fn measure(args: &Args) -> Result<(), BenchError> {
             rows.append(&mut match group {
                 Group::Enqueue => rows::enqueue(&bench)?,
                 Group::Idle => rows::idle(&bench)?,
+                Group::Delivered => rows::delivered(&bench)?,
                 Group::HotChat => rows::hot_chat(&bench)?,
             });
         }

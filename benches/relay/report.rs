@@ -18,6 +18,8 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// So much more than what it is compared with.
     MoreAtMost(f64),
+    /// It is there to be read, as a share of what it is compared with.
+    Share,
     /// It is there to be read.
     None,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Row {
     against: &'static str,
     goal: Goal,
     other: Vec<f64>,
+    /// The ceiling with lanes, where it was measured.
+    lanes: Vec<f64>,
     relay: Vec<f64>,
     disturbed: usize,
 }
@@ -43,6 +47,7 @@ impl Row {
             against,
             goal,
             other: Vec::new(),
+            lanes: Vec::new(),
             relay: Vec::new(),
             disturbed: 0,
         }
@@ -55,11 +60,28 @@ impl Row {
         self.disturbed += usize::from(!beside.iter().all(|one| one.is_quiet()));
     }
 
+    /// The same run's figure of the ceiling with lanes.
+    pub(crate) fn add_lanes(&mut self, lanes: f64) {
+        self.lanes.push(lanes);
+    }
+
+    /// That figure, and what the relay has of it.
+    fn with_lanes(&self) -> String {
+        if self.lanes.is_empty() {
+            return String::new();
+        }
+        let shares = self.relay.iter().zip(&self.lanes).map(|(a, b)| a / b);
+        let share = median(&shares.collect::<Vec<f64>>());
+        format!("{} {}: {share:.2} ×", short(median(&self.lanes)), self.unit)
+    }
+
     /// What is judged, run by run: a share, a difference, or the figure itself.
     fn judged(&self) -> Vec<f64> {
         let pairs = self.relay.iter().zip(&self.other);
         match self.goal {
-            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) => pairs.map(|(a, b)| a / b).collect(),
+            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) | Goal::Share => {
+                pairs.map(|(a, b)| a / b).collect()
+            }
             Goal::MoreAtMost(_) => pairs.map(|(a, b)| a - b).collect(),
             Goal::AtMost(_) | Goal::None => self.relay.clone(),
         }
@@ -73,7 +95,7 @@ impl Row {
             Goal::ShareAtMost(most) | Goal::AtMost(most) | Goal::MoreAtMost(most) => {
                 Some(judged <= most)
             }
-            Goal::None => None,
+            Goal::Share | Goal::None => None,
         }
     }
 
@@ -83,14 +105,14 @@ impl Row {
             Goal::ShareAtMost(share) => format!("≤ {share:.2} ×"),
             Goal::AtMost(most) => format!("≤ {} {}", short(most), self.unit),
             Goal::MoreAtMost(most) => format!("≤ +{} {}", short(most), self.unit),
-            Goal::None => String::new(),
+            Goal::Share | Goal::None => String::new(),
         }
     }
 
     fn reached(&self) -> String {
         let judged = median(&self.judged());
         match self.goal {
-            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) => format!("{judged:.2} ×"),
+            Goal::ShareAtLeast(_) | Goal::ShareAtMost(_) | Goal::Share => format!("{judged:.2} ×"),
             Goal::MoreAtMost(_) => format!("{judged:+.2} {}", self.unit),
             Goal::AtMost(_) | Goal::None => format!("{} {}", short(judged), self.unit),
         }
@@ -107,7 +129,7 @@ impl Row {
     fn json(&self) -> Value {
         json!({
             "name": self.name, "unit": self.unit, "against": self.against,
-            "other": self.other, "relay": self.relay, "judged": median(&self.judged()),
+            "other": self.other, "with_lanes": self.lanes, "relay": self.relay, "judged": median(&self.judged()),
             "goal": self.goal(), "met": self.is_met(), "disturbed": self.disturbed,
         })
     }
@@ -154,6 +176,7 @@ pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
         "beside it",
         "relay",
         "compared",
+        "ceiling with lanes",
         "to reach",
         "met",
         "runs",
@@ -175,6 +198,7 @@ pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
             other,
             format!("{} {}", short(median(&row.relay)), row.unit),
             row.reached(),
+            row.with_lanes(),
             row.goal(),
             met.to_owned(),
             row.relay.len().to_string(),
@@ -182,7 +206,7 @@ pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
             row.disturbed.to_string(),
         ]);
     }
-    for place in [1, 2, 3, 4, 6, 7, 8] {
+    for place in [1, 2, 3, 4, 5, 7, 8, 9] {
         if let Some(column) = table.column_mut(place) {
             column.set_cell_alignment(CellAlignment::Right);
         }

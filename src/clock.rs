@@ -2,7 +2,7 @@
 //!
 //! Deadlines are wall-clock times and survive a restart. Ages that decide whether something may be
 //! repeated are the larger of wall age and boot age, so that a clock set back never makes an old
-//! attempt young again. The boot clock counts suspended time (`/proc/uptime`).
+//! attempt young again. The boot clock counts suspended time (`CLOCK_BOOTTIME`, read without a system call).
 //! A test moves both through a file (`FEISHU_RELAY_TEST_CLOCK`); the daemon allows it only while
 //! every Feishu it talks to is on loopback.
 
@@ -53,7 +53,6 @@ pub struct Clock {
 #[derive(Debug)]
 struct Shared {
     started: Instant,
-    boot_at_start_ms: i64,
     boot_id: Arc<str>,
     behind: AtomicBool,
     /// How far the test clock had moved the boot clock when this process began.
@@ -99,7 +98,6 @@ impl Clock {
         Clock {
             shared: Arc::new(Shared {
                 started: Instant::now(),
-                boot_at_start_ms: uptime_ms(),
                 boot_id: boot_id(),
                 behind: AtomicBool::new(false),
                 moved_at_start_ms: at_start.map_or(0, |shift| shift.boot_ms),
@@ -111,14 +109,9 @@ impl Clock {
     /// Reads every clock.
     pub fn now(&self) -> Now {
         let shift = self.shift();
-        // A machine without /proc has no boot clock; its process clock stands in.
-        let boot_ms = match uptime_ms() {
-            0 => self.shared.boot_at_start_ms + self.running_ms(),
-            up => up,
-        };
         Now {
             wall_ms: unix_ms() + shift.wall_ms,
-            boot_ms: boot_ms + shift.boot_ms,
+            boot_ms: boot_ms() + shift.boot_ms,
             boot_id: shift
                 .boot_id
                 .unwrap_or_else(|| Arc::clone(&self.shared.boot_id)),
@@ -194,14 +187,10 @@ fn unix_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Seconds with two decimals stand first in the file; 0 when it cannot be read.
-fn uptime_ms() -> i64 {
-    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let first = text.split_whitespace().next().unwrap_or("0");
-    let (whole, part) = first.split_once('.').unwrap_or((first, "0"));
-    let whole: i64 = whole.parse().unwrap_or(0);
-    let part: i64 = part.parse().unwrap_or(0);
-    whole * 1000 + part * 10
+/// Since the machine started, suspended time included. Each attempt asks for it twice.
+fn boot_ms() -> i64 {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    up.tv_sec * 1000 + up.tv_nsec / 1_000_000
 }
 
 fn boot_id() -> Arc<str> {
@@ -304,6 +293,15 @@ mod tests {
         assert_eq!((each.wall_ms, each.boot_ms), (-300_000, 0));
         assert_eq!(each.boot_id.as_deref(), Some("b2"));
         assert_eq!(Shift::parse("soon"), None);
+    }
+
+    /// Marks name it, and the next process compares them with its own: it must be the machine's.
+    #[test]
+    fn the_boot_clock_is_the_machines() {
+        let text = std::fs::read_to_string("/proc/uptime").unwrap();
+        let up_s: f64 = text.split_whitespace().next().unwrap().parse().unwrap();
+        let after_ms = Clock::system().now().boot_ms - (up_s * 1000.0) as i64;
+        assert!((-10..60_000).contains(&after_ms), "{after_ms}");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! `docs/ARCHITECTURE.md` is the map of these rooms and says which may use which.
 
 pub mod alerts;
+#[cfg(any(feature = "bench", test))]
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

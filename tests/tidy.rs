@@ -28,6 +28,7 @@ const MAP: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
+    ("src/bench.rs", &["dispatch::bench", "http::bench"]),
     ("src/cli/routes.rs", &["alerts", "config", "clock"]),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),

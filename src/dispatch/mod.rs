@@ -5,6 +5,8 @@
 //! Not here: how jobs come in (`http`), SQL (`store`), what a code means (`feishu-im`).
 
 mod attempt;
+#[cfg(any(feature = "bench", test))]
+pub(crate) mod bench;
 mod bots;
 mod breaker;
 mod core;

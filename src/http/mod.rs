@@ -7,6 +7,8 @@
 mod activity;
 mod alerts;
 mod auth;
+#[cfg(any(feature = "bench", test))]
+pub(crate) mod bench;
 mod body;
 mod bulk;
 mod doors;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feishu_sandbox::{DEFAULT_APP_ID, DEFAULT_APP_SECRET};
 use serde_json::Value;
@@ -43,6 +43,18 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    fn signal(&self, which: &str) -> Result<(), BenchError> {
+        let pid = self.pid().to_string();
+        let asked = Command::new("kill").args([which, &pid]).status();
+        asked.map(drop).map_err(file("kill"))
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<(), BenchError> {
+        self.signal("-TERM")?;
+        self.child.wait().map(drop).map_err(file("an end"))
     }
 }
 
@@ -155,7 +167,12 @@ impl Sandbox {
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
+    /// From its start until it took jobs.
+    pub(crate) ready_after: Duration,
     pub(crate) process: Process,
+    word: Word,
+    config: PathBuf,
+    feishu: SocketAddr,
 }
 
 impl Relay {
@@ -166,39 +183,79 @@ impl Relay {
         feishu: SocketAddr,
         limits: bool,
     ) -> Result<Relay, BenchError> {
-        let off = "limits = { app_minute = 0, app_second = 0, chat_second = 0, user_second = 0 }\n";
         let address = free_address()?;
-        let config = format!(
-            "[server]\nlisten = \"{address}\"\n[store]\npath = \"relay.db\"\n\
-             [queue]\nmax_pending = 4_000_000\n\
-             [[apps]]\nname = \"ops\"\napp_id = \"{DEFAULT_APP_ID}\"\napp_secret = \"{DEFAULT_APP_SECRET}\"\n\
-             base_url = \"http://{feishu}\"\n{}",
-            if limits { "" } else { off },
-        );
         let path = folder.join("relay.toml");
-        std::fs::write(&path, config).map_err(file("the relay's config"))?;
-        let notify = folder_of_sockets()?;
-        let socket = notify.path().join("notify");
-        let said = UnixDatagram::bind(&socket).map_err(file("the socket for readiness"))?;
-        said.set_read_timeout(Some(PATIENCE))
-            .map_err(file("the socket for readiness"))?;
+        std::fs::write(&path, config(address, feishu, limits)).map_err(file("the config"))?;
+        let word = Word::listen()?;
+        let began = Instant::now();
         let child = Command::new(binary)
             .args(["serve", "--config"])
             .arg(&path)
             .env_clear()
-            .env("NOTIFY_SOCKET", &socket)
+            .env("NOTIFY_SOCKET", word.folder.path().join("notify"))
             .stdout(Stdio::null())
             .stderr(log(folder, "relay.log")?)
             .spawn()
             .map_err(file("the relay"))?;
         let process = Process { child };
+        word.ready()?;
+        Ok(Relay {
+            address,
+            ready_after: began.elapsed(),
+            process,
+            word,
+            config: path,
+            feishu,
+        })
+    }
+
+    /// Turns the limits on while it runs.
+    pub(crate) fn limit(&self) -> Result<(), BenchError> {
+        let text = config(self.address, self.feishu, true);
+        std::fs::write(&self.config, text).map_err(file("the config"))?;
+        self.process.signal("-HUP")?;
+        self.word.ready()
+    }
+}
+
+fn config(address: SocketAddr, feishu: SocketAddr, limits: bool) -> String {
+    let off = "limits = { app_minute = 0, app_second = 0, chat_second = 0, user_second = 0 }\n";
+    format!(
+        "[server]\nlisten = \"{address}\"\n[store]\npath = \"relay.db\"\n\
+         [queue]\nmax_pending = 4_000_000\n\
+         [[apps]]\nname = \"ops\"\napp_id = \"{DEFAULT_APP_ID}\"\napp_secret = \"{DEFAULT_APP_SECRET}\"\n\
+         base_url = \"http://{feishu}\"\n{}",
+        if limits { "" } else { off },
+    )
+}
+
+/// What the relay tells whoever started it.
+#[derive(Debug)]
+struct Word {
+    said: UnixDatagram,
+    folder: tempfile::TempDir,
+}
+
+impl Word {
+    fn listen() -> Result<Word, BenchError> {
+        let folder = folder_of_sockets()?;
+        let said = UnixDatagram::bind(folder.path().join("notify"))
+            .map_err(file("the socket for readiness"))?;
+        said.set_read_timeout(Some(PATIENCE))
+            .map_err(file("the socket for readiness"))?;
+        Ok(Word { said, folder })
+    }
+
+    /// Waits until it says that it is ready.
+    fn ready(&self) -> Result<(), BenchError> {
         let mut word = [0; 256];
         loop {
-            let n = said
+            let n = self
+                .said
                 .recv(&mut word)
                 .map_err(file("the relay's readiness"))?;
             if String::from_utf8_lossy(&word[..n]).contains("READY=1") {
-                return Ok(Relay { address, process });
+                return Ok(());
             }
         }
     }

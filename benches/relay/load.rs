@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
 use crate::common::process::{BenchError, file};
-use crate::common::usage::cpu_seconds;
+use crate::common::usage::{cpu_seconds, rss_anon_mib};
 use crate::door::{Door, Messages};
 
 /// Bytes of a job as it is posted.
@@ -69,11 +69,13 @@ pub(crate) enum Ask {
     },
     /// Opens Feishu's door; answers its address. Nobody behind it: it says yes itself.
     Door { feishu: Option<SocketAddr> },
-    /// Single jobs, no more than come out at the door, and so many ahead of that.
+    /// Single jobs, no more than come out at the door, and so many ahead of that. `held`: the relay is on hold
+    /// before and afterwards.
     Through {
         goes: Goes,
         connections: u32,
         ahead: u32,
+        held: bool,
         warm_ms: u64,
         for_ms: u64,
     },
@@ -84,6 +86,12 @@ pub(crate) enum Ask {
         to: SocketAddr,
         first: u32,
         messages: u32,
+        every_ms: u64,
+    },
+    /// Single jobs, one each time that has passed; answers how much memory was held in the last quarter.
+    Slowly {
+        goes: Goes,
+        jobs: u32,
         every_ms: u64,
     },
     /// Waits until nothing came to the door for a moment.
@@ -142,12 +150,13 @@ impl Load {
                 for_ms,
             } => {
                 let look = Look::between(goes.pid, ms(warm_ms), ms(for_ms), None);
-                alone()?.block_on(self.post(goes, connections, None).flood(look))
+                alone()?.block_on(self.post(goes, connections, None).flood(look, false))
             }
             Ask::Through {
                 goes,
                 connections,
                 ahead,
+                held,
                 warm_ms,
                 for_ms,
             } => {
@@ -156,7 +165,7 @@ impl Load {
                 messages.room.add_permits(ahead as usize);
                 let door = Some(Arc::clone(&messages));
                 let look = Look::between(goes.pid, ms(warm_ms), ms(for_ms), door.clone());
-                alone()?.block_on(self.post(goes, connections, door).flood(look))
+                alone()?.block_on(self.post(goes, connections, door).flood(look, held))
             }
             Ask::Some {
                 goes,
@@ -182,16 +191,20 @@ impl Load {
                 self.runtime
                     .block_on(probe(door, to, first, messages, ms(every_ms)))
             }
+            Ask::Slowly {
+                goes,
+                jobs,
+                every_ms,
+            } => alone()?.block_on(self.post(goes, 1, None).slowly(jobs, ms(every_ms))),
             Ask::Still => {
                 let messages = &self.door()?.messages;
                 self.runtime.block_on(still(messages));
                 Ok(json!({}))
             }
-            Ask::Post { to, path, body } => self.runtime.block_on(async {
-                let mut relay = Connection::open(to).await?;
-                relay.post(&path, body.to_string().into()).await?;
+            Ask::Post { to, path, body } => {
+                self.runtime.block_on(once(to, &path, &body))?;
                 Ok(json!({}))
-            }),
+            }
         }
     }
 
@@ -207,6 +220,11 @@ impl Load {
             door,
         }
     }
+}
+
+async fn once(to: SocketAddr, path: &str, body: &Value) -> Result<(), BenchError> {
+    let mut relay = Connection::open(to).await?;
+    relay.post(path, body.to_string().into()).await
 }
 
 fn no_door() -> BenchError {
@@ -323,9 +341,13 @@ impl Posts {
         job(lane(n, self.goes.lanes), "load").into()
     }
 
-    async fn flood(self, look: Look) -> Result<Value, BenchError> {
+    async fn flood(self, look: Look, held: bool) -> Result<Value, BenchError> {
         let (posts, look) = (Arc::new(self), Arc::new(look));
         let mut tasks = JoinSet::new();
+        let hold = json!({"app": "ops"});
+        if held {
+            once(posts.goes.to, "/v1/resume", &hold).await?;
+        }
         for _ in 0..posts.connections {
             let mut relay = Connection::open(posts.goes.to).await?;
             let (posts, look) = (Arc::clone(&posts), Arc::clone(&look));
@@ -350,15 +372,24 @@ impl Posts {
                 Ok::<_, BenchError>(took_us)
             });
         }
-        let taken = tokio::spawn(async move { look.take().await });
+        let looks = Arc::clone(&look);
+        let taken = tokio::spawn(async move { looks.take().await });
         let mut took_us = Vec::new();
         while let Some(ended) = tasks.join_next().await {
             took_us.append(&mut ended.map_err(stopped)??);
         }
+        if held {
+            once(posts.goes.to, "/v1/pause", &hold).await?;
+        }
         let (seconds, cpu, messages) = taken.await.map_err(stopped)?;
-        let jobs = took_us.len() as f64;
+        let posted = took_us.len() as f64;
+        // As much comes in as goes out, but for what is on its way.
+        let jobs = match look.door {
+            Some(_) => f64::midpoint(posted, messages),
+            None => posted,
+        };
         Ok(json!({
-            "per_second": jobs / seconds,
+            "per_second": posted / seconds,
             "delivered_per_second": messages / seconds,
             "cpu_us": cpu / jobs * 1e6,
             "ms": percentiles(&mut took_us),
@@ -418,6 +449,22 @@ impl Posts {
             ended.map_err(stopped)??;
         }
         Ok(spent(began, cpu, pid, jobs as f64))
+    }
+
+    /// What is most of it is what counts: memory comes and goes.
+    async fn slowly(self, jobs: u32, every: Duration) -> Result<Value, BenchError> {
+        let mut relay = Connection::open(self.goes.to).await?;
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut most = 0.0_f64;
+        for n in 0..jobs {
+            ticks.tick().await;
+            relay.post("/v1/jobs", self.job()).await?;
+            if n >= jobs / 4 * 3 && n % 10 == 0 {
+                most = most.max(rss_anon_mib(self.goes.pid));
+            }
+        }
+        Ok(json!({"rss_anon_mib": most}))
     }
 }
 

@@ -11,8 +11,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backlog;
 mod ceiling;
 mod door;
+mod growth;
 mod load;
 mod report;
 mod rows;
@@ -67,6 +69,7 @@ enum Group {
     Enqueue,
     Idle,
     Delivered,
+    Backlog,
     HotChat,
 }
 
@@ -106,17 +109,23 @@ fn measure(args: &Args) -> Result<(), BenchError> {
     let bench = Bench {
         relay: args.relay.clone(),
         folder: args.folder.clone(),
-        runs: args.runs.unwrap_or(if args.quick { 1 } else { 5 }),
+        runs: args.runs.unwrap_or(if args.quick { 1 } else { 3 }),
         quick: args.quick,
     };
     let (look, load_before) = (Look::now(), load_now());
     let mut rows: Vec<Row> = Vec::new();
+    let mut growths = Vec::new();
     for group in Group::value_variants() {
         if args.only.is_empty() || args.only.contains(group) {
             rows.append(&mut match group {
                 Group::Enqueue => rows::enqueue(&bench)?,
                 Group::Idle => rows::idle(&bench)?,
                 Group::Delivered => rows::delivered(&bench)?,
+                Group::Backlog => {
+                    let (rows, more) = backlog::backlog(&bench)?;
+                    growths.extend(more);
+                    rows
+                }
                 Group::HotChat => rows::hot_chat(&bench)?,
             });
         }
@@ -130,9 +139,9 @@ fn measure(args: &Args) -> Result<(), BenchError> {
         load_after: load_now(),
         beside: look.since(),
     };
-    print!("{}", report::text(&rows, &circumstances));
+    print!("{}", report::text(&rows, &growths, &circumstances));
     if let Some(path) = &args.save {
-        let text = format!("{:#}\n", report::json(&rows, &circumstances));
+        let text = format!("{:#}\n", report::json(&rows, &growths, &circumstances));
         std::fs::write(path, text).map_err(file(path.display().to_string()))?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::common::quiet::Beside;
+use crate::growth::{self, Growth};
 
 /// What a row is to reach.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +170,7 @@ impl Circumstances {
 }
 
 /// The table as it is printed; it is Markdown, too.
-pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
+pub(crate) fn text(rows: &[Row], growths: &[Growth], circumstances: &Circumstances) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header([
         "row",
@@ -206,22 +207,29 @@ pub(crate) fn text(rows: &[Row], circumstances: &Circumstances) -> String {
             row.disturbed.to_string(),
         ]);
     }
-    for place in [1, 2, 3, 4, 5, 7, 8, 9] {
-        if let Some(column) = table.column_mut(place) {
+    align(&mut table, 1..10);
+    let growths = growth::text(growths);
+    format!("{table}\n{growths}\n{}\n", circumstances.text())
+}
+
+/// Figures stand to the right.
+pub(crate) fn align(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{table}\n\n{}\n", circumstances.text())
 }
 
 /// The same for programs, with every run.
-pub(crate) fn json(rows: &[Row], circumstances: &Circumstances) -> Value {
+pub(crate) fn json(rows: &[Row], growths: &[Growth], circumstances: &Circumstances) -> Value {
     let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-    json!({"circumstances": circumstances, "rows": rows})
+    let growths: Vec<Value> = growths.iter().map(Growth::json).collect();
+    json!({"circumstances": circumstances, "rows": rows, "growth": growths})
 }
 
 /// Three digits that count.
-fn short(figure: f64) -> String {
+pub(crate) fn short(figure: f64) -> String {
     match figure.abs() {
         0.0..10.0 => format!("{figure:.2}"),
         10.0..100.0 => format!("{figure:.1}"),
@@ -229,7 +237,7 @@ fn short(figure: f64) -> String {
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
+pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

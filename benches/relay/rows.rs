@@ -53,6 +53,11 @@ impl Bench {
     fn times(&self) -> (u64, u64) {
         if self.quick { (300, 1000) } else { (500, 3000) }
     }
+
+    /// Of what is measured again and again.
+    pub(crate) fn short(&self) -> (u64, u64) {
+        if self.quick { (200, 600) } else { (300, 1500) }
+    }
 }
 
 /// What the load answers to a flood.
@@ -76,7 +81,7 @@ impl Flood {
     }
 }
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
@@ -88,7 +93,8 @@ pub(crate) fn enqueue(bench: &Bench) -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     for (connections, share) in CONNECTIONS {
         let row = |what, unit, goal| {
-            let name = format!("enqueue, {connections} connections{what}");
+            let s = if connections == 1 { "" } else { "s" };
+            let name = format!("enqueue, {connections} connection{s}{what}");
             Row::new(name, unit, "ceiling", goal)
         };
         let mut rate = row("", "jobs/s", Goal::ShareAtLeast(share));
@@ -171,7 +177,7 @@ pub(crate) fn goes(relay: &Relay, lanes: u32) -> Goes {
 }
 
 /// The relay, its app on hold.
-fn held(bench: &Bench, connections: u32) -> Result<Flood, BenchError> {
+pub(crate) fn held(bench: &Bench, connections: u32) -> Result<Flood, BenchError> {
     let folder = folder(&bench.folder)?;
     // Nobody is there, and nobody is asked.
     let feishu = ([127, 0, 0, 1], 9).into();
@@ -181,16 +187,25 @@ fn held(bench: &Bench, connections: u32) -> Result<Flood, BenchError> {
 }
 
 /// From here on nothing is sent.
-fn hold(load: &mut Helper, relay: &Relay) -> Result<(), BenchError> {
+pub(crate) fn hold(load: &mut Helper, relay: &Relay) -> Result<(), BenchError> {
+    post(load, relay, "/v1/pause")
+}
+
+/// Sending goes on.
+pub(crate) fn resume(load: &mut Helper, relay: &Relay) -> Result<(), BenchError> {
+    post(load, relay, "/v1/resume")
+}
+
+fn post(load: &mut Helper, relay: &Relay, path: &str) -> Result<(), BenchError> {
     let ask = Ask::Post {
         to: relay.address,
-        path: String::from("/v1/pause"),
+        path: path.to_owned(),
         body: json!({"app": "ops"}),
     };
     load.ask(&ask).map(drop)
 }
 
-fn flood(bench: &Bench, goes: Goes, connections: u32) -> Result<Flood, BenchError> {
+pub(crate) fn flood(bench: &Bench, goes: Goes, connections: u32) -> Result<Flood, BenchError> {
     let (warm_ms, for_ms) = bench.times();
     let answer = Helper::start(&["load"])?.ask(&Ask::Flood {
         goes,
@@ -315,6 +330,7 @@ pub(crate) fn through(
         goes,
         connections: 16,
         ahead,
+        held: false,
         warm_ms,
         for_ms,
     })?;

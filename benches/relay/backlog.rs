@@ -1,0 +1,358 @@
+//! What a long queue costs: time for each job, memory, and the time until the relay is ready.
+//!
+//! One relay is filled step by step, over one chat, a thousand, or one for each job; at each step it is measured
+//! with that many queued: jobs that are only taken, then as many in as out. At the last step come memory, a start
+//! after an orderly end, and one after `kill -9`. The ceilings go the same way as far as they can.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::process::{BenchError, Helper, Relay, folder};
+use crate::common::quiet::{Beside, Look};
+use crate::growth::{Growth, many};
+use crate::load::Ask;
+use crate::report::{Goal, Row};
+use crate::rows::{Bench, Ceiling, Flood, flood, goes, held, hold, load_with_door, number, resume};
+
+/// Lengths of the queue at which it is measured.
+const QUEUED: &[u32] = &[1_000, 10_000, 100_000, 1_000_000];
+/// Likewise, for a look.
+const QUEUED_QUICK: &[u32] = &[1_000, 10_000, 100_000];
+/// Connections of whoever only enqueues.
+const CONNECTIONS: u32 = 64;
+/// Jobs by which the cost of taking one is measured: the queue is so much longer at the end of it.
+const SOME: u32 = 8_000;
+const _: () = assert!(QUEUED[0] + SOME <= QUEUED[1]);
+/// Jobs come so slowly while memory is looked at.
+const SLOWLY_MS: u64 = 20;
+
+/// What one relay showed on its way from the first length to the last.
+struct Grown {
+    enqueue: Vec<Flood>,
+    through: Vec<Flood>,
+    /// MiB: right after the fill and a flood, and a while later, while few jobs come and are sent.
+    busy_mib: f64,
+    steady_mib: f64,
+    ready_ms: f64,
+    ready_killed_ms: f64,
+    log_mib: f64,
+    /// Jobs a second with nothing queued, and with all of it.
+    empty: f64,
+    full: f64,
+}
+
+/// Rows and growths, lanes by lanes.
+pub(crate) fn backlog(bench: &Bench) -> Result<(Vec<Row>, Vec<Growth>), BenchError> {
+    let queued = if bench.quick { QUEUED_QUICK } else { QUEUED };
+    let mut found = Found::new(queued);
+    for _ in 0..bench.runs {
+        found.add_relays(bench, queued)?;
+        found.add_ceilings(bench, queued)?;
+    }
+    Ok(found.into_tables())
+}
+
+/// Everything that is found out, run by run.
+struct Found {
+    full: Row,
+    ceiling_full: Row,
+    ready: Row,
+    killed: Row,
+    log: Row,
+    /// What follows is by lanes.
+    memory: [Row; 3],
+    busy: [Row; 3],
+    relays: [Costs; 3],
+    ceilings: [Costs; 2],
+}
+
+impl Found {
+    fn new(queued: &'static [u32]) -> Found {
+        let most = queued[queued.len() - 1];
+        let all = many(most);
+        let lanes = [1, 1000, most];
+        let enqueue = format!("{CONNECTIONS} connections, {all} queued");
+        let ready = format!("ready with {all} queued");
+        let row = |name: String, unit, goal| Row::new(name, unit, "", goal);
+        let rate = |name: String, goal| Row::new(name, "jobs/s", "empty", goal);
+        Found {
+            full: rate(format!("enqueue, {enqueue}"), Goal::ShareAtLeast(0.75)),
+            ceiling_full: rate(format!("the ceiling: {enqueue}"), Goal::Share),
+            killed: row(format!("{ready}, after kill -9"), "ms", Goal::AtMost(100.0)),
+            ready: row(ready, "ms", Goal::AtMost(50.0)),
+            log: row(String::from("… log that was left"), "MiB", Goal::None),
+            memory: lanes.map(|lanes| {
+                let name = format!("RssAnon with {all} queued over {}", over(lanes));
+                Row::new(name, "MiB", "with 1 k", Goal::AtMost(32.0))
+            }),
+            busy: lanes.map(|lanes| {
+                let name = format!("… over {}, right after a fill and a flood", over(lanes));
+                row(name, "MiB", Goal::None)
+            }),
+            relays: lanes.map(|lanes| Costs::new("relay", lanes, true, queued)),
+            ceilings: [
+                Costs::new("ceiling", 1000, false, queued),
+                Costs::new("ceiling with lanes", most, false, queued),
+            ],
+        }
+    }
+
+    fn add_relays(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
+        let mut all = Vec::new();
+        for (place, costs) in self.relays.iter_mut().enumerate() {
+            let look = Look::now();
+            let few_mib = few(bench, costs.lanes)?;
+            let grown = grow(bench, costs.lanes, queued)?;
+            let beside = look.since();
+            self.memory[place].add(Some(few_mib), grown.steady_mib, &[beside]);
+            self.busy[place].add(None, grown.busy_mib, &[beside]);
+            costs.add(&grown.enqueue, &grown.through, beside);
+            all.push((grown, beside));
+        }
+        let (thousand, beside) = &all[1];
+        self.full
+            .add(Some(thousand.empty), thousand.full, &[*beside]);
+        let besides: Vec<Beside> = all.iter().map(|(_, beside)| *beside).collect();
+        for (row, figure) in [
+            (
+                &mut self.ready,
+                (|grown| grown.ready_ms) as fn(&Grown) -> f64,
+            ),
+            (&mut self.killed, |grown| grown.ready_killed_ms),
+            (&mut self.log, |grown| grown.log_mib),
+        ] {
+            let worst = all.iter().map(|(grown, _)| figure(grown));
+            row.add(None, worst.fold(0.0, f64::max), &besides);
+        }
+        Ok(())
+    }
+
+    fn add_ceilings(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
+        for (place, costs) in self.ceilings.iter_mut().enumerate() {
+            let look = Look::now();
+            let grown = grow_ceiling(bench, place == 1, costs.lanes, queued)?;
+            let beside = look.since();
+            costs.add(&grown.enqueue, &[], beside);
+            if let Some((empty, full)) = grown.rates {
+                self.ceiling_full.add(Some(empty), full, &[beside]);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_tables(self) -> (Vec<Row>, Vec<Growth>) {
+        let mut rows = vec![
+            self.full,
+            self.ceiling_full,
+            self.ready,
+            self.killed,
+            self.log,
+        ];
+        rows.extend(self.memory);
+        rows.extend(self.busy);
+        let costs = self.relays.into_iter().chain(self.ceilings);
+        (rows, costs.flat_map(Costs::into_growths).collect())
+    }
+}
+
+fn over(lanes: u32) -> String {
+    let s = if lanes == 1 { "" } else { "s" };
+    format!("{} lane{s}", many(lanes))
+}
+
+/// What a job costs, of the clock and of the processors.
+struct Costs {
+    lanes: u32,
+    enqueue: [Growth; 2],
+    through: Option<[Growth; 2]>,
+}
+
+impl Costs {
+    /// `through`: it also sends.
+    fn new(who: &str, lanes: u32, through: bool, queued: &'static [u32]) -> Costs {
+        let both = |what: &str, flat| {
+            let over = over(lanes);
+            [
+                Growth::new(format!("{who}, {over}, {what}"), flat, queued),
+                Growth::new(format!("… {what}, processors"), false, queued),
+            ]
+        };
+        Costs {
+            lanes,
+            enqueue: both("taken", through),
+            through: through.then(|| both("taken and sent", true)),
+        }
+    }
+
+    fn add(&mut self, enqueue: &[Flood], through: &[Flood], beside: Beside) {
+        let of = |floods: &[Flood], cost: fn(&Flood) -> f64| floods.iter().map(cost).collect();
+        let [clock, processors] = &mut self.enqueue;
+        clock.add(of(enqueue, |flood| 1e6 / flood.per_second), beside);
+        processors.add(of(enqueue, |flood| flood.cpu_us), beside);
+        if let Some([clock, processors]) = &mut self.through {
+            clock.add(
+                of(through, |flood| 1e6 / flood.delivered_per_second),
+                beside,
+            );
+            processors.add(of(through, |flood| flood.cpu_us), beside);
+        }
+    }
+
+    fn into_growths(self) -> Vec<Growth> {
+        let through = self.through.into_iter().flatten();
+        self.enqueue.into_iter().chain(through).collect()
+    }
+}
+
+/// Memory with a short queue, all limits on.
+fn few(bench: &Bench, lanes: u32) -> Result<f64, BenchError> {
+    let folder = folder(&bench.folder)?;
+    let (mut load, door) = load_with_door()?;
+    let relay = Relay::start(&bench.relay, folder.path(), door, true)?;
+    let goes = goes(&relay, lanes);
+    let jobs = QUEUED[0];
+    load.ask(&Ask::Fill { goes, jobs })?;
+    steady(&mut load, &relay, lanes, 100)
+}
+
+/// What the relay holds while so many jobs come slowly and are sent.
+fn steady(load: &mut Helper, relay: &Relay, lanes: u32, jobs: u32) -> Result<f64, BenchError> {
+    let answer = load.ask(&Ask::Slowly {
+        goes: goes(relay, lanes),
+        jobs,
+        every_ms: SLOWLY_MS,
+    })?;
+    Ok(number(&answer["rss_anon_mib"]))
+}
+
+fn grow(bench: &Bench, lanes: u32, queued: &[u32]) -> Result<Grown, BenchError> {
+    let folder = folder(&bench.folder)?;
+    let (mut load, door) = load_with_door()?;
+    let start = |limits| Relay::start(&bench.relay, folder.path(), door, limits);
+    let relay = start(false)?;
+    hold(&mut load, &relay)?;
+    let goes_there = goes(&relay, lanes);
+    let (mut enqueue, mut through) = (Vec::new(), Vec::new());
+    let mut there = 0;
+    for queued in queued {
+        let jobs = queued - there;
+        load.ask(&Ask::Fill {
+            goes: goes_there,
+            jobs,
+        })?;
+        through.push(passing(bench, &mut load, &relay, lanes)?);
+        enqueue.push(taken(
+            &mut load,
+            &Ask::Some {
+                goes: goes_there,
+                connections: CONNECTIONS,
+                jobs: SOME,
+            },
+        )?);
+        there = queued + SOME;
+    }
+    let empty = held(bench, CONNECTIONS)?.per_second;
+    let full = flood(bench, goes_there, CONNECTIONS)?.per_second;
+    let busy_mib = crate::common::usage::rss_anon_mib(goes_there.pid);
+    relay.limit()?;
+    resume(&mut load, &relay)?;
+    let steady_mib = steady(
+        &mut load,
+        &relay,
+        lanes,
+        if bench.quick { 250 } else { 600 },
+    )?;
+    relay.process.stop()?;
+    let relay = start(true)?;
+    let ready_ms = relay.ready_after.as_secs_f64() * 1e3;
+    flood(bench, goes(&relay, lanes), CONNECTIONS)?;
+    // Dropped, it is killed.
+    drop(relay);
+    let log_mib = mib(&folder.path().join("relay.db-wal"));
+    let ready_killed_ms = start(true)?.ready_after.as_secs_f64() * 1e3;
+    Ok(Grown {
+        enqueue,
+        through,
+        busy_mib,
+        steady_mib,
+        ready_ms,
+        ready_killed_ms,
+        log_mib,
+        empty,
+        full,
+    })
+}
+
+/// As much in as out, with the queue as long as it is; the relay is on hold before and afterwards.
+fn passing(
+    bench: &Bench,
+    load: &mut Helper,
+    relay: &Relay,
+    lanes: u32,
+) -> Result<Flood, BenchError> {
+    let (warm_ms, for_ms) = bench.short();
+    let ended = taken(
+        load,
+        &Ask::Through {
+            goes: goes(relay, lanes),
+            connections: 16,
+            ahead: 0,
+            held: true,
+            warm_ms,
+            for_ms,
+        },
+    )?;
+    load.ask(&Ask::Still)?;
+    Ok(ended)
+}
+
+fn taken(load: &mut Helper, ask: &Ask) -> Result<Flood, BenchError> {
+    let answer: Value = load.ask(ask)?;
+    Ok(Flood::of(&answer))
+}
+
+/// What a ceiling showed; without lanes also its jobs a second with nothing queued, and with all of it.
+struct GrownCeiling {
+    enqueue: Vec<Flood>,
+    rates: Option<(f64, f64)>,
+}
+
+fn grow_ceiling(
+    bench: &Bench,
+    with_lanes: bool,
+    lanes: u32,
+    queued: &[u32],
+) -> Result<GrownCeiling, BenchError> {
+    let ceiling = Ceiling::start(bench, with_lanes, None)?;
+    let goes = ceiling.goes(lanes);
+    let mut load = Helper::start(&["load"])?;
+    let (mut enqueue, mut there) = (Vec::new(), 0);
+    for queued in queued {
+        let jobs = queued - there;
+        load.ask(&Ask::Fill { goes, jobs })?;
+        enqueue.push(taken(
+            &mut load,
+            &Ask::Some {
+                goes,
+                connections: CONNECTIONS,
+                jobs: SOME,
+            },
+        )?);
+        there = queued + SOME;
+    }
+    if with_lanes {
+        let rates = None;
+        return Ok(GrownCeiling { enqueue, rates });
+    }
+    let other = Ceiling::start(bench, false, None)?;
+    let empty = flood(bench, other.goes(lanes), CONNECTIONS)?.per_second;
+    let full = flood(bench, goes, CONNECTIONS)?.per_second;
+    let rates = Some((empty, full));
+    Ok(GrownCeiling { enqueue, rates })
+}
+
+fn mib(path: &Path) -> f64 {
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -28,7 +28,7 @@ const BY_KEY: &str = "
       select who.app, (select client from job where app = who.app and client > who.client and key is not null order by client limit 1)
         from who where who.client is not null)
     select seq as looked_at
-      from who join job on job.app = who.app and job.client = who.client and job.key = ?1 ->> 'key'
+      from who cross join job on job.app = who.app and job.client = who.client and job.key = ?1 ->> 'key'
      where seq < ?2 order by seq desc limit ?3";
 
 /// Every condition is always there and a null turns it off.
@@ -68,9 +68,10 @@ pub(super) async fn rows(
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    // In the order of the look, so that it ends with the page; a plain join might begin with the whole table.
     let statement = format!(
-        "select {columns} from ({}) looked join job on job.seq = looked.looked_at
-          where {CONDITIONS} order by job.seq desc limit ?4",
+        "select {columns} from ({}) looked cross join job on job.seq = looked.looked_at
+          where {CONDITIONS} order by looked.looked_at desc limit ?4",
         window(filter)
     );
     sqlx::query(AssertSqlSafe(statement))

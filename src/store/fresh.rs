@@ -72,8 +72,7 @@ async fn waiting(
         .map(|kind| (kind.name().to_owned(), json!(1)))
         .collect();
     let rows = sqlx::query(
-        "with busy as materialized (select app, lane from job where state = 'sending')
-         select job.seq,
+        "select job.seq,
                 exists (select 1 from pause
                          where pause.app in (0, job.app) and pause.lane in ('', job.lane) and api in ('', ?2 ->> job.kind)
                            and not (spares = 'high' and (job.priority = 1 or (?3 ->> job.kind) is not null))),
@@ -87,7 +86,7 @@ async fn waiting(
                                and other.rank = 2 and other.lane = job.lane))
                 or exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
                               and other.rank = job.rank and other.lane = job.lane and other.seq < job.seq)
-                or exists (select 1 from busy where busy.app = job.app and busy.lane = job.lane)
+                or exists (select 1 from job other where other.state = 'sending' and other.app = job.app and other.lane = job.lane)
            from json_each(?1) wanted
           cross join job on job.seq = wanted.value",
     )

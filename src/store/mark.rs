@@ -224,7 +224,8 @@ pub(super) async fn left(readers: &SqlitePool) -> Result<Vec<Left>, sqlx::Error>
     let rows = sqlx::query(concat!(
         "select ",
         marked_columns!(),
-        " from job where state = 'sending' order by seq limit 1000"
+        // Named: for the order SQLite would go through the whole table.
+        " from job indexed by job_sending where state = 'sending' order by seq limit 1000"
     ))
     .fetch_all(readers)
     .await?;

@@ -40,30 +40,31 @@ pub(super) async fn write(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), sqlx::
     if counts.0.is_empty() {
         return Ok(());
     }
+    let mut days: BTreeMap<i64, i64> = BTreeMap::new();
     let rows: Vec<_> = counts
         .0
         .iter()
         .map(|((app, cause, again), (calls, lost))| {
+            *days.entry(app.0).or_default() += calls;
             json!([app.0, cause, i64::from(*again), calls, lost])
         })
         .collect();
-    let rows = json!(rows).to_string();
     sqlx::query(
         "insert into ledger (month, app, cause, again, calls, lost)
          select ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 from json_each(?1) where true
          on conflict (month, app, cause, again)
          do update set calls = calls + excluded.calls, lost = lost + excluded.lost",
     )
-    .bind(&rows)
+    .bind(json!(rows).to_string())
     .bind(Month::of(tx.now.wall_ms).name())
     .execute(&mut *tx.conn)
     .await?;
     sqlx::query(
         "insert into ledger_day (day, app, calls)
-         select ?2, value ->> 0, sum(value ->> 3) from json_each(?1) group by 2
+         select ?2, value ->> 0, value ->> 1 from json_each(?1) where true
          on conflict (day, app) do update set calls = calls + excluded.calls",
     )
-    .bind(&rows)
+    .bind(json!(days.into_iter().collect::<Vec<_>>()).to_string())
     .bind(month::day(tx.now.wall_ms))
     .execute(&mut *tx.conn)
     .await?;

@@ -30,7 +30,7 @@ pub(super) async fn job(store: &Store, name: &Name) -> Result<Option<Job>, sqlx:
         Name::Job(id) => sqlx::query("select * from job where id = ?1").bind(id.0.as_slice()).fetch_optional(&mut *conn).await?,
         Name::Message(id) => sqlx::query("select * from job where message_id = ?1 and own = 0 order by seq desc limit 1").bind(id).fetch_optional(&mut *conn).await?,
         Name::Batch(id) => {
-            sqlx::query("select job.* from part join job on job.seq = part.job where part.batch_message_id = ?1 order by job.seq desc limit 1").bind(id).fetch_optional(&mut *conn).await?
+            sqlx::query("select job.* from part join job on job.seq = part.job where part.batch_message_id = ?1 order by part.job desc limit 1").bind(id).fetch_optional(&mut *conn).await?
         }
     };
     match row {
@@ -83,14 +83,13 @@ pub(super) async fn list(store: &Store, filter: &Filter) -> Result<Page, sqlx::E
     let conn = &mut *snapshot;
     let limit = i64::from(filter.limit.clamp(1, 200));
     let rows = find::rows(&mut *conn, "job.*", filter, limit).await?;
-    let looked_at = find::looked_at(&mut *conn, filter).await?;
-    let mut jobs = Vec::with_capacity(rows.len());
-    fill(store, &mut *conn, &rows, &mut jobs).await?;
     let next_cursor = if rows.len() as i64 == limit {
         rows.last().map(|row| row.get("seq"))
     } else {
-        looked_at
+        find::looked_at(&mut *conn, filter).await?
     };
+    let mut jobs = Vec::with_capacity(rows.len());
+    fill(store, &mut *conn, &rows, &mut jobs).await?;
     Ok(Page { jobs, next_cursor })
 }
 

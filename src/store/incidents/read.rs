@@ -123,8 +123,9 @@ pub(super) async fn list(
         "route": filter.route, "states": filter.states, "apps": filter.apps, "client": filter.client,
         "is_digest": filter.is_digest.map(i64::from), "since": filter.since_ms, "until": filter.until_ms,
     });
+    // In the order of the look, so that it ends with the page; a plain join might begin with the whole table.
     let statement = format!(
-        "select {LISTED} from ({WINDOW}) looked join incident on incident.seq = looked.seq
+        "select {LISTED} from ({WINDOW}) looked cross join incident on incident.seq = looked.seq
           where (?1 ->> 'route' is null or route = ?1 ->> 'route'
                  or substr(route, 1, length(?1 ->> 'route') + 1) in ((?1 ->> 'route') || '{{', (?1 ->> 'route') || '#'))
             and (json_array_length(?1, '$.states') = 0 or state in (select value from json_each(?1, '$.states')))
@@ -133,7 +134,7 @@ pub(super) async fn list(
             and (?1 ->> 'is_digest' is null or is_digest = ?1 ->> 'is_digest')
             and (?1 ->> 'since' is null or opened_ms >= ?1 ->> 'since')
             and (?1 ->> 'until' is null or opened_ms < ?1 ->> 'until')
-          order by incident.seq desc limit ?4"
+          order by looked.seq desc limit ?4"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(wanted.to_string())

@@ -32,6 +32,8 @@ mod month;
 mod open;
 mod openapis;
 mod pause;
+#[cfg(test)]
+mod plans;
 mod read;
 mod reads;
 mod receivers;

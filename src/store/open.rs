@@ -226,12 +226,19 @@ pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx
 }
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
-        .pragma("temp_store", "memory")
-        .disable_statement_logging()
+        .pragma("temp_store", "memory");
+    match cfg!(test) {
+        // `plans` listens, and tells databases apart by their threads.
+        true => {
+            let name = path.display().to_string();
+            options.thread_name(move |_| name.clone())
+        }
+        false => options.disable_statement_logging(),
+    }
 }
 
 async fn check_version(path: &Path, writer: &mut SqliteConnection) -> Result<(), StoreError> {

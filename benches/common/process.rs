@@ -267,7 +267,7 @@ fn folder_of_sockets() -> Result<tempfile::TempDir, BenchError> {
 }
 
 /// Nobody listens there now.
-fn free_address() -> Result<SocketAddr, BenchError> {
+pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(file("a free port"))?;
     listener.local_addr().map_err(file("a free port"))
 }

@@ -274,7 +274,7 @@ impl Connection {
 }
 
 /// A job of `JOB_BYTES` for one of the chats.
-fn job(to: u32, words: &str) -> String {
+pub(crate) fn job(to: u32, words: &str) -> String {
     let chat = chat(to);
     let head = format!("{{\"kind\":\"send\",\"args\":{{\"to\":\"{chat}\",\"text\":\"{words} ");
     let tail = "\"}}";
@@ -527,12 +527,12 @@ async fn probe(
     )
 }
 
-fn micros(time: Duration) -> u32 {
+pub(crate) fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Of those times, in milliseconds.
-fn percentiles(took_us: &mut [u32]) -> Value {
+pub(crate) fn percentiles(took_us: &mut [u32]) -> Value {
     took_us.sort_unstable();
     let at = |share: f64| {
         let place = (took_us.len() as f64 * share) as usize;

@@ -16,6 +16,8 @@ mod ceiling;
 mod door;
 mod growth;
 mod load;
+#[path = "../peers/mod.rs"]
+mod peers;
 mod report;
 mod rows;
 
@@ -57,7 +59,7 @@ struct Args {
     #[arg(long, value_name = "DIR", default_value_os_t = usual_folder(), hide_default_value = true)]
     folder: PathBuf,
     /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
     #[command(subcommand)]
     part: Option<Part>,
@@ -84,6 +86,10 @@ enum Part {
     },
     #[command(hide = true)]
     Load,
+    /// Measures Redis and PostgreSQL beside the relay instead: benches/peers/run.
+    Peers(peers::Programs),
+    #[command(hide = true)]
+    PeerLoad(peers::Load),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +100,8 @@ fn main() -> ExitCode {
             Ok(runtime) => runtime.block_on(ceiling::serve(folder, *shape)),
             Err(error) => Err(file("a runtime")(error)),
         },
+        Some(Part::PeerLoad(load)) => peers::load(load),
+        Some(Part::Peers(programs)) => beside_peers(&args, programs),
         None => measure(&args),
     };
     match ended {
@@ -106,13 +114,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), BenchError> {
-    let bench = Bench {
-        relay: args.relay.clone(),
-        folder: args.folder.clone(),
-        runs: args.runs.unwrap_or(if args.quick { 1 } else { 3 }),
-        quick: args.quick,
-    };
-    let (look, load_before) = (Look::now(), load_now());
+    let (bench, begun) = (bench(args), (Look::now(), load_now()));
     let mut rows: Vec<Row> = Vec::new();
     let mut growths = Vec::new();
     for group in Group::value_variants() {
@@ -130,7 +132,31 @@ fn measure(args: &Args) -> Result<(), BenchError> {
             });
         }
     }
-    let circumstances = Circumstances {
+    let circumstances = circumstances(&bench, begun);
+    print!("{}", report::text(&rows, &growths, &circumstances));
+    save(args, || report::json(&rows, &growths, &circumstances))
+}
+
+fn beside_peers(args: &Args, programs: &peers::Programs) -> Result<(), BenchError> {
+    let (bench, begun) = (bench(args), (Look::now(), load_now()));
+    let versions = peers::versions(programs)?;
+    let lines = peers::measure(&bench, programs)?;
+    let circumstances = circumstances(&bench, begun);
+    print!("{}", peers::text(&lines, &versions, &circumstances));
+    save(args, || peers::json(&lines, &versions, &circumstances))
+}
+
+fn bench(args: &Args) -> Bench {
+    Bench {
+        relay: args.relay.clone(),
+        folder: args.folder.clone(),
+        runs: args.runs.unwrap_or(if args.quick { 1 } else { 3 }),
+        quick: args.quick,
+    }
+}
+
+fn circumstances(bench: &Bench, (look, load_before): (Look, f64)) -> Circumstances {
+    Circumstances {
         relay: env!("CARGO_PKG_VERSION").to_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         runs: bench.runs,
@@ -138,13 +164,15 @@ fn measure(args: &Args) -> Result<(), BenchError> {
         load_before,
         load_after: load_now(),
         beside: look.since(),
-    };
-    print!("{}", report::text(&rows, &growths, &circumstances));
-    if let Some(path) = &args.save {
-        let text = format!("{:#}\n", report::json(&rows, &growths, &circumstances));
-        std::fs::write(path, text).map_err(file(path.display().to_string()))?;
     }
-    Ok(())
+}
+
+fn save(args: &Args, table: impl FnOnce() -> serde_json::Value) -> Result<(), BenchError> {
+    let Some(path) = &args.save else {
+        return Ok(());
+    };
+    let text = format!("{:#}\n", table());
+    std::fs::write(path, text).map_err(file(path.display().to_string()))
 }
 
 /// One line, for whoever started this part.

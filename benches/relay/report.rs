@@ -150,7 +150,7 @@ pub(crate) struct Circumstances {
 }
 
 impl Circumstances {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let quiet = if self.beside.is_quiet() {
             "quiet"
         } else {

@@ -50,7 +50,7 @@ impl Bench {
         Err(BenchError::Answer(String::from("nothing was measured")))
     }
 
-    fn times(&self) -> (u64, u64) {
+    pub(crate) fn times(&self) -> (u64, u64) {
         if self.quick { (300, 1000) } else { (500, 3000) }
     }
 
@@ -122,7 +122,7 @@ pub(crate) fn enqueue(bench: &Bench) -> Result<Vec<Row>, BenchError> {
     Ok(rows)
 }
 
-fn ceiling(bench: &Bench, lanes: bool, connections: u32) -> Result<Flood, BenchError> {
+pub(crate) fn ceiling(bench: &Bench, lanes: bool, connections: u32) -> Result<Flood, BenchError> {
     let ceiling = Ceiling::start(bench, lanes, None)?;
     flood(bench, ceiling.goes(CHATS), connections)
 }

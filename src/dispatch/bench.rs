@@ -235,7 +235,7 @@ impl Picking {
         self.core.answered(seq, &told, now_ms);
         let lane = self.lane_of(seq);
         self.first[lane] = seq + self.lanes.len() as i64;
-        self.core.recorded(AppId(1), &self.lanes[lane], seq);
+        self.core.recorded(AppId(1), &self.lanes[lane], seq, true);
         self.read();
         self.pick()
     }

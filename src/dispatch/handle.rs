@@ -72,13 +72,14 @@ impl Permit for Dispatcher {
     }
 
     fn stood(&self, heads: Vec<Head>) {
-        let wall_ms = self.clock.wall_ms();
+        let (wall_ms, steady_ms) = (self.clock.wall_ms(), self.clock.steady_ms());
         let mut core = self.core();
         for head in heads {
             core.stood(head, wall_ms);
         }
-        drop(core);
-        self.wake.notify_one();
+        if core.must_wake(wall_ms, steady_ms) {
+            self.wake.notify_one();
+        }
     }
 
     fn steered(&self, steers: Vec<Steer>) {

@@ -20,7 +20,7 @@ use crate::dispatch::handle::{App, Dispatcher};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::month;
 use crate::job::{AppId, Marked};
-use crate::store::{Finish, LaneHead, Pulse, Store, StoreError};
+use crate::store::{End, Finish, LaneHead, Pulse, Store, StoreError};
 
 /// Lanes in one piece of a walk.
 const WALK: u32 = 256;
@@ -264,7 +264,7 @@ impl Loop {
         self.look(steady_ms);
         let spent = self.dispatcher.core().months_spent();
         month::say(&mut self.tasks, &self.store, &self.apps, spent);
-        let next = self.dispatcher.core().next_ms(wall_ms, steady_ms);
+        let next = self.dispatcher.core().rest(wall_ms, steady_ms);
         Duration::from_millis(next.unsigned_abs())
     }
 
@@ -461,7 +461,8 @@ impl Loop {
                 self.recording = false;
                 let mut core = self.dispatcher.core();
                 for result in results.iter() {
-                    core.recorded(result.head.app, &result.head.lane, result.head.seq);
+                    let head = &result.head;
+                    core.recorded(head.app, &head.lane, head.seq, is_gone(result));
                 }
             }
             Report::Recorded(results, Err(error)) => {
@@ -558,6 +559,12 @@ impl Loop {
         tracing::debug!(%error, "the store does not answer; nothing is sent until it does");
         self.store_back_ms = steady_ms + millis(STORE_PAUSE);
     }
+}
+
+/// Does it surely stand in its lane no more? One that failed may go on with a new upload, and a batch
+/// with its next part.
+fn is_gone(result: &Finish) -> bool {
+    result.part.is_none() && matches!(result.end, End::Done { .. })
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

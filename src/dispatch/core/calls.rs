@@ -571,7 +571,7 @@ mod tests {
             for seq in core.pick(now, now) {
                 went.push('j');
                 core.answered(seq, &answered(), now);
-                core.recorded(AppId(1), &format!("\u{1}{seq}"), seq);
+                core.recorded(AppId(1), &format!("\u{1}{seq}"), seq, true);
                 core.lanes.take_reads();
             }
             for turn in calls.iter_mut().filter_map(|call| call.try_recv().ok()) {

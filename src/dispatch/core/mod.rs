@@ -9,6 +9,7 @@ mod asks;
 mod calls;
 mod looks;
 mod month;
+mod rest;
 mod show;
 mod steer;
 
@@ -120,6 +121,8 @@ pub(super) struct Core {
     running: bool,
     pub(super) pauses_changed: bool,
     next_group: usize,
+    /// The loop looks again by itself then, steady ms.
+    rests_until_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,6 +156,7 @@ impl Core {
             running: false,
             pauses_changed: true,
             next_group: 0,
+            rests_until_ms: i64::MIN,
             places: apps
                 .iter()
                 .map(|app| Around {
@@ -488,7 +492,7 @@ impl Core {
                 self.pauses.probe_told_nothing(self.spot(group), steady_ms);
             }
             self.end_probe(group, flight.probe, BreakerEvent::None, steady_ms);
-            self.lanes.ended(&flight.name, *seq);
+            self.lanes.ended(&flight.name, *seq, false);
         }
     }
 
@@ -603,31 +607,11 @@ impl Core {
         }
     }
 
-    /// The job's result is on disk: its lane goes on.
-    pub(super) fn recorded(&mut self, app: AppId, lane: &str, seq: i64) {
+    /// The job's result is on disk: its lane goes on. `gone`: the job stands there no more.
+    pub(super) fn recorded(&mut self, app: AppId, lane: &str, seq: i64, gone: bool) {
         if let Some(app) = self.app_of(app) {
-            self.lanes.ended(&(app, lane.into()), seq);
+            self.lanes.ended(&(app, lane.into()), seq, gone);
         }
-    }
-
-    /// When something may change by time alone, steady ms from now.
-    pub(super) fn next_ms(&mut self, wall_ms: i64, steady_ms: i64) -> i64 {
-        let (wall, steady) = self.lanes.next_wake();
-        let lanes = [wall.map(|ms| ms - wall_ms), steady.map(|ms| ms - steady_ms)];
-        let closed = self
-            .closed
-            .values()
-            .flat_map(|closed| [closed.all_ms, closed.low_ms])
-            .filter(|ms| *ms > steady_ms)
-            .map(|ms| Some(ms - steady_ms));
-        lanes
-            .into_iter()
-            .chain(closed)
-            .chain([self.calls.next_ms().map(|ms| ms - steady_ms)])
-            .flatten()
-            .min()
-            .unwrap_or(1000)
-            .clamp(1, 1000)
     }
 
     pub(super) fn prune(&mut self, steady_ms: i64) {

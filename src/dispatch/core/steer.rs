@@ -115,6 +115,7 @@ impl Core {
             return;
         };
         let name = (app, head.lane.clone());
+        self.lanes.crowded(&name);
         if self.waits(app, &head) {
             // Where it comes to stand first, nobody behind it may go.
             self.lanes.park(&name, |first| head.order() < first.order());
@@ -144,6 +145,11 @@ impl Core {
         let (held, apps) = (&self.held, &self.apps);
         self.lanes
             .next_walk(limit, steady_ms, |app| held.covers_app(apps[app].id))
+    }
+
+    /// Of which apps nobody may go.
+    pub(super) fn asleep(&self) -> impl Fn(usize) -> bool + '_ {
+        |app| self.held.covers_app(self.apps[app].id)
     }
 
     /// What a piece of a walk found.
@@ -333,7 +339,7 @@ mod tests {
         let mut core = core();
         core.stood(head(1, "oc_a", Kind::Send), 0);
         assert_eq!(core.pick(0, 0), [1]);
-        core.recorded(AppId(1), "oc_a", 1);
+        core.recorded(AppId(1), "oc_a", 1, false);
         assert_eq!(core.lanes.take_reads(), [(0, "oc_a".into())]);
         let next = head(2, "oc_a", Kind::Send);
         core.stood(next.clone(), 0);
@@ -346,6 +352,59 @@ mod tests {
         assert_eq!(core.lanes.take_reads(), [(0, "oc_a".into())]);
         core.read(vec![found(&next)], 0);
         assert_eq!(core.pick(0, 0), [2]);
+    }
+
+    /// A lane that had nobody before its job, and got nobody since, is empty when that is gone.
+    #[test]
+    fn a_lane_is_not_read_after_its_only_job() {
+        let mut core = core();
+        let ends = |core: &mut Core, seq: i64, lane: &str, gone: bool| {
+            core.recorded(AppId(1), lane, seq, gone);
+            core.lanes.take_reads().len()
+        };
+        assert!(core.grant(&head(1, "oc_born", Kind::Send), 0));
+        core.stood(head(2, "oc_stood", Kind::Send), 0);
+        assert_eq!(core.pick(0, 0), [2]);
+        for (seq, lane) in [(1, "oc_born"), (2, "oc_stood")] {
+            assert_eq!(ends(&mut core, seq, lane, true), 0, "{lane}");
+        }
+        assert_eq!(core.lanes.len(), 0);
+        assert!(core.grant(&head(3, "oc_born", Kind::Send), 0));
+        assert_eq!(ends(&mut core, 3, "oc_born", false), 1, "it may be there");
+    }
+
+    #[test]
+    fn a_lane_is_read_after_its_job_when_somebody_came_meanwhile() {
+        let mut core = core();
+        let mut seq = 0;
+        // While its job waits, while it is under way, and while whoever comes is paused.
+        for (lane, while_ready, pause) in [
+            ("oc_a", true, false),
+            ("oc_b", false, false),
+            ("oc_c", false, true),
+        ] {
+            seq += 2;
+            core.stood(head(seq, lane, Kind::Send), 0);
+            if while_ready {
+                core.stood(head(seq + 1, lane, Kind::Send), 0);
+            }
+            assert_eq!(core.pick(0, 0), [seq]);
+            if pause {
+                core.steered(&[Steer::Pause(of_lane(lane))], 0);
+            }
+            if !while_ready {
+                core.stood(head(seq + 1, lane, Kind::Send), 0);
+            }
+            core.steered(&[Steer::Resume(of_lane(lane))], 0);
+            core.recorded(AppId(1), lane, seq, true);
+            assert_eq!(core.lanes.take_reads(), [(0, lane.into())]);
+        }
+        // Of a lane that was read nobody knows how many are in it.
+        let name = (0, "oc_a".into());
+        core.read(vec![found(&head(3, "oc_a", Kind::Send))], 0);
+        assert_eq!(core.pick(0, 0), [3]);
+        core.recorded(AppId(1), "oc_a", 3, true);
+        assert_eq!(core.lanes.take_reads(), [name]);
     }
 
     /// Whoever comes into a lane whose head is paused stands behind it, though the lane is not here.

@@ -52,6 +52,8 @@ struct Lane {
     order: u64,
     /// How often it was served since a lower priority was.
     served: u32,
+    /// Nobody stands behind its first job: the lane had none before, and none came since.
+    alone: bool,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,11 @@ impl Lanes {
         let Some(slot) = self.names.get(&name).copied() else {
             let sort = sort_of(&head);
             match self.knows_all(app) {
-                true if self.places[app].admits(sort) => self.put(name, head, None, wall_ms),
+                true if self.places[app].admits(sort) => {
+                    let slot = self.slot(name, Some(sort));
+                    self.put_at(slot, head, None, wall_ms);
+                    self.alone(slot, true);
+                }
                 // Who stands first there is not known, but there is room for it: read.
                 false if self.places[app].wants_call(sort) => {
                     self.slot(name.clone(), Some(sort));
@@ -226,6 +232,20 @@ impl Lanes {
     pub(super) fn occupy(&mut self, name: LaneName, head: &Head) {
         let slot = self.slot(name, Some(sort_of(head)));
         self.place(slot, Place::Busy { seq: head.seq });
+        self.alone(slot, true);
+    }
+
+    fn alone(&mut self, slot: Slot, alone: bool) {
+        if let Some(lane) = self.lanes.get_mut(&slot) {
+            lane.alone = alone;
+        }
+    }
+
+    /// Somebody came into this lane, wherever he stands there and whether he may go or not.
+    pub(super) fn crowded(&mut self, name: &LaneName) {
+        if let Some(slot) = self.names.get(name).copied() {
+            self.alone(slot, false);
+        }
     }
 
     fn slot(&mut self, name: LaneName, sort: Option<Sort>) -> Slot {
@@ -248,6 +268,7 @@ impl Lanes {
                 sort,
                 order: self.next_order,
                 served: 0,
+                alone: false,
             },
         );
         slot
@@ -490,14 +511,25 @@ impl Lanes {
         }
     }
 
-    /// The job of that lane is recorded: its next one must be read.
-    pub(super) fn ended(&mut self, name: &LaneName, seq: i64) {
+    /// The job of that lane is recorded: its next one must be read, unless it is `gone` from the lane and
+    /// nobody is behind it.
+    pub(super) fn ended(&mut self, name: &LaneName, seq: i64, gone: bool) {
         let Some(slot) = self.names.get(name).copied() else {
             return;
         };
-        if !matches!(self.lanes.get(&slot), Some(Lane { place: Place::Busy { seq: busy }, .. }) if *busy == seq)
-        {
+        let Some(Lane {
+            place: Place::Busy { seq: busy },
+            alone,
+            ..
+        }) = self.lanes.get(&slot)
+        else {
             return;
+        };
+        if *busy != seq {
+            return;
+        }
+        if gone && *alone {
+            return self.forget(name);
         }
         self.place(slot, Place::Reading { served: true });
         self.to_read.push(name.clone());
@@ -524,6 +556,12 @@ impl Lanes {
         names
     }
 
+    /// Is there a lane whose next job could be read now?
+    pub(super) fn wants_reads(&self) -> bool {
+        let mut names = self.to_read.iter();
+        names.any(|name| !self.reading.contains(name))
+    }
+
     /// What was read of a lane that had asked for it.
     pub(super) fn read(&mut self, app: usize, lane: LaneHead, wall_ms: i64) {
         let name = (app, lane.lane);
@@ -539,6 +577,8 @@ impl Lanes {
             return;
         };
         let served = *served;
+        // Of those behind its head only one is known.
+        self.alone(slot, false);
         // Somebody came in while this was being read: the answer to the next read decides.
         if self.to_read.contains(&name) {
             return;

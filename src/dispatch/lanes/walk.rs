@@ -120,6 +120,12 @@ impl Lanes {
         })
     }
 
+    /// Could the next piece of a walk be read now, and might it find somebody there is room for?
+    pub(in crate::dispatch) fn wants_walk(&self, asleep: impl Fn(usize) -> bool) -> bool {
+        let reading = self.rings.iter().flatten().any(|ring| ring.reading);
+        !reading && self.worth_reading(&asleep).is_some()
+    }
+
     fn worth_reading(&self, asleep: &impl Fn(usize) -> bool) -> Option<(usize, usize)> {
         // Low has its turn here as well: there may always be more of normal than there is room.
         let [third, fourth] = match self.walks % SLOTS == SLOTS - 1 {

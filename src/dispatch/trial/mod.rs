@@ -351,12 +351,14 @@ impl Trial {
 
     fn recorded(&mut self, seq: i64) {
         let (head, _) = self.sending.remove(&seq).expect("it was sent");
-        match self.ends.remove(&seq) {
+        let end = self.ends.remove(&seq);
+        let gone = matches!(end, Some(End::Done));
+        match end {
             Some(End::Again(next, _) | End::Stopped(next)) => self.stands(*next),
             Some(End::InDoubt) => self.in_doubt += 1,
             Some(End::Done) | None => {}
         }
-        self.core.recorded(head.app, &head.lane, seq);
+        self.core.recorded(head.app, &head.lane, seq, gone);
     }
 
     /// The loop's reads of the table, answered at once.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, Request};
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -152,18 +153,30 @@ pub(super) async fn read(
         bytes: Vec::new(),
         _share: None,
     };
+    // Most bodies came with their head: no timer is needed for them.
+    match body.frame().now_or_never() {
+        None => {}
+        Some(None) => return Ok(whole),
+        Some(Some(Err(_))) => return Err(broken_off()),
+        Some(Some(Ok(frame))) => {
+            whole.take(frame.into_data().unwrap_or_default(), bytes_max, room)?;
+            if body.is_end_stream() {
+                return Ok(whole);
+            }
+        }
+    }
     let mut stopped = pin!(stopped(stop));
     while let Some(bytes) = next(&mut body, until, stopped.as_mut()).await? {
-        if (whole.bytes.len() + bytes.len()) as u64 > bytes_max {
-            return Err(Problem::too_large(bytes_max));
-        }
-        whole.grow(&bytes, room)?;
+        whole.take(bytes, bytes_max, room)?;
     }
     Ok(whole)
 }
 
 impl Whole {
-    fn grow(&mut self, bytes: &Bytes, room: &Arc<Semaphore>) -> Result<(), Problem> {
+    fn take(&mut self, bytes: Bytes, bytes_max: u64, room: &Arc<Semaphore>) -> Result<(), Problem> {
+        if (self.bytes.len() + bytes.len()) as u64 > bytes_max {
+            return Err(Problem::too_large(bytes_max));
+        }
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let more = Arc::clone(room)
             .try_acquire_many_owned(size)
@@ -172,9 +185,13 @@ impl Whole {
             Some(share) => share.merge(more),
             share => *share = Some(more),
         }
-        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(&bytes);
         Ok(())
     }
+}
+
+fn broken_off() -> Problem {
+    Problem::malformed("the body broke off")
 }
 
 /// The relay stops, and what is still coming has had its time.
@@ -196,7 +213,7 @@ pub(super) async fn next(
                 None => return Ok(None),
                 Some(Ok(Ok(bytes))) => return Ok(Some(bytes)),
                 Some(Ok(Err(_trailers))) => {}
-                Some(Err(_)) => return Err(Problem::malformed("the body broke off")),
+                Some(Err(_)) => return Err(broken_off()),
             }
         }
     };

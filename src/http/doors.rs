@@ -255,7 +255,9 @@ where
         &self,
         door: &Listener,
     ) -> io::Result<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let (answer, stop, cut) = (self.answer.clone(), self.stop.clone(), self.cut.clone());
+        // Each connection has tokens of its own: all of them looking at the same two is a lock that all wait for.
+        let (stop, cut) = (self.stop.child_token(), self.cut.child_token());
+        let answer = self.answer.clone();
         Ok(match door {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;

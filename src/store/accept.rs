@@ -162,7 +162,7 @@ async fn known(
           where id in (select unhex(value) from json_each(?1))",
     )
     .bind(json!(ids).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in rows {
         let parsed = (|| {
@@ -544,11 +544,11 @@ async fn write(
     begin_free(tx, &mut rows);
     let born = std::mem::take(&mut tx.changes.born);
     // Those of an earlier request of the batch are counted.
-    mark::count_calls(tx, &born[before..]).await?;
+    mark::count_calls(tx, &born[before..])?;
     tx.changes.born = born;
-    insert::rows(tx, &rows).await?;
-    tell_fresh(tx, plans, &rows).await?;
-    insert::dependencies(tx, &dependencies).await?;
+    insert::rows(tx, &rows)?;
+    tell_fresh(tx, plans, &rows)?;
+    insert::dependencies(tx, &dependencies)?;
     let parts: Vec<(i64, i64, &str, i64)> = plans
         .iter()
         .flatten()
@@ -558,9 +558,9 @@ async fn write(
                 .map(|(job, n, args, count)| (*job, *n, args.as_str(), *count))
         })
         .collect();
-    insert::parts(tx, &parts).await?;
+    insert::parts(tx, &parts)?;
     upload::count(tx, &uploads).await?;
-    insert::count_dependents(tx, &named).await?;
+    insert::count_dependents(tx, &named)?;
     for row in rows
         .into_iter()
         .filter(|row| row.stands && row.mark.is_none())
@@ -571,7 +571,7 @@ async fn write(
 }
 
 /// Whoever asked hears what the jobs of short requests are like now.
-async fn tell_fresh(
+fn tell_fresh(
     tx: &mut Tx<'_>,
     plans: &mut [Result<Plan, AcceptError>],
     rows: &[NewRow],
@@ -587,7 +587,7 @@ async fn tell_fresh(
         .collect();
     let simple = |row: &&NewRow| asked.contains_key(&row.id) && fresh::is_simple(row);
     let rows: Vec<&NewRow> = rows.iter().filter(simple).collect();
-    for job in fresh::told(tx, &rows).await? {
+    for job in fresh::told(tx, &rows)? {
         if let Some(one) = asked.get_mut(&job.id) {
             one.fresh = Some(job);
         }

@@ -35,7 +35,7 @@ pub(super) async fn apply(
 ) -> Result<Result2, sqlx::Error> {
     let row = sqlx::query("select * from job where id = ?1")
         .bind(id.0.as_slice())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let Some(subject) = row.as_ref().and_then(subject) else {
         let purged = id.ms() < tx.purged_ms.load(std::sync::atomic::Ordering::Relaxed);
@@ -98,7 +98,7 @@ async fn note(tx: &mut Tx<'_>, seq: i64, by: &str, what: &str) -> Result<(), sql
     )
     .bind(seq)
     .bind(entry)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -128,7 +128,7 @@ async fn end(
     .bind(tx.now.wall_ms)
     .bind(error)
     .bind(settle_seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.moved(subject.seq);
@@ -166,7 +166,7 @@ async fn cancel(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Err
     if given_up && subject.parts {
         sqlx::query("update part set state = 'canceled' where job = ?1 and state = 'in_doubt'")
             .bind(subject.seq)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
     }
     let (to, fault) = after_stop(tx, subject, given_up, "canceled").await?;
@@ -182,7 +182,7 @@ pub(super) async fn cancel_unwanted(
 ) -> Result<(), sqlx::Error> {
     let row = sqlx::query("select * from job where seq = ?1 and state = 'queued'")
         .bind(seq)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let Some(row) = row else { return Ok(()) };
     let Some(subject) = subject(&row) else {
@@ -250,7 +250,7 @@ async fn retry(
           where dependency.child = ?1 and dependency.open = 1 and parent.state in ('failed', 'expired', 'canceled')",
     )
     .bind(subject.seq)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let mut first = Vec::new();
     for row in &blockers {
@@ -318,7 +318,7 @@ async fn requeue(
     .bind(moment.boot_ms)
     .bind(&*moment.boot_id)
     .bind(i64::from(subject.parts))
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.moved(subject.seq);
@@ -353,7 +353,7 @@ async fn recall(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Err
         State::Sending => {
             sqlx::query("update job set wish = 'recall' where seq = ?1 and state = 'sending'")
                 .bind(subject.seq)
-                .execute(&mut *tx.conn)
+                .execute(tx.conn().await?)
                 .await?;
             Ok(Ok(Acted::Later))
         }
@@ -372,7 +372,7 @@ async fn recall_queued(tx: &mut Tx<'_>, subject: &Subject) -> Result<Acted, sqlx
         // Carried out when a person tells the id.
         sqlx::query("update job set wish = 'recall' where seq = ?1")
             .bind(subject.seq)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
     }
     let started = subject.parts && after::start_recall(tx, subject.seq).await?;
@@ -392,7 +392,7 @@ pub(super) async fn recall_unsent(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<()
 async fn recall_made(tx: &mut Tx<'_>, subject: &Subject) -> Result<Result2, sqlx::Error> {
     let running: Option<String> = sqlx::query_scalar("select state from job where parent = ?1 and role = 'recall' and state in ('queued', 'sending', 'done', 'in_doubt') order by seq desc limit 1")
         .bind(subject.seq)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let running = running.as_deref();
     // Of a batch a part may have been sent since the last time; a message is there once.
@@ -469,7 +469,7 @@ async fn settle(
         .bind(subject.seq)
         .bind(id)
         .bind(receipt)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     end(tx, subject, state, fault.as_ref()).await?;
@@ -488,7 +488,7 @@ async fn made_by(tx: &mut Tx<'_>, id: &str) -> Result<Option<JobId>, sqlx::Error
           limit 1",
     )
     .bind(id)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     Ok(made.and_then(|id| id.try_into().ok()).map(JobId))
 }
@@ -504,7 +504,7 @@ async fn parts_meant(
     let doubtful: Vec<i64> =
         sqlx::query_scalar("select n from part where job = ?1 and state = 'in_doubt' order by n")
             .bind(seq)
-            .fetch_all(&mut *tx.conn)
+            .fetch_all(tx.conn().await?)
             .await?;
     Ok(match part {
         Some(part) if doubtful.contains(&part) => Ok(vec![part]),
@@ -536,7 +536,7 @@ async fn settle_parts(
     .bind(error)
     .bind(id)
     .bind(json!(parts).to_string())
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -548,7 +548,7 @@ async fn recall_late(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
         "select exists (select 1 from job where parent = ?1 and role = 'recall')",
     )
     .bind(seq)
-    .fetch_one(&mut *tx.conn)
+    .fetch_one(tx.conn().await?)
     .await?;
     if wanted && !after::start_recall(tx, seq).await? {
         after::note_batch(tx, seq).await?;
@@ -561,7 +561,7 @@ pub(super) async fn ask_progress(tx: &mut Tx<'_>, id: JobId) -> Result<bool, sql
     let seq: Option<i64> =
         sqlx::query_scalar("select seq from job where id = ?1 and kind = 'batch_send'")
             .bind(id.0.as_slice())
-            .fetch_optional(&mut *tx.conn)
+            .fetch_optional(tx.conn().await?)
             .await?;
     let Some(seq) = seq else { return Ok(false) };
     after::hurry_progress(tx, seq).await

@@ -27,14 +27,14 @@ pub(super) async fn follow_progress(
         tx.now.wall_ms + FIRST_PROGRESS_MS,
     );
     row.resolved = Some(json!({"batch": batch}).to_string());
-    insert::rows(tx, &[row]).await
+    insert::rows(tx, &[row])
 }
 
 /// Takes back what the job `seq` made, by a job of the relay's own. `false`: there is nothing to take back.
 pub(super) async fn start_recall(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx::Error> {
     let job = sqlx::query("select app, kind, message_id, priority from job where seq = ?1")
         .bind(seq)
-        .fetch_one(&mut *tx.conn)
+        .fetch_one(tx.conn().await?)
         .await?;
     let app = AppId(job.get(0));
     let now = tx.now.wall_ms;
@@ -58,7 +58,7 @@ pub(super) async fn start_recall(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx
     };
     row.deadline_ms = Some(now.saturating_add(tx.options.give_up_ms));
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row]).await?;
+    insert::rows(tx, &[row])?;
     Ok(true)
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn ids_to_recall(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<Strin
           order by n",
     )
     .bind(seq)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await
 }
 
@@ -87,7 +87,7 @@ async fn recall_batches(
     row.deadline_ms = Some(tx.now.wall_ms.saturating_add(tx.options.give_up_ms));
     row.resolved = Some(json!({"batch": ids}).to_string());
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row]).await?;
+    insert::rows(tx, &[row])?;
     let ids: Vec<Value> = ids.iter().map(|id| json!(id)).collect();
     dependents::recall_parts(tx, seq, &ids).await
 }
@@ -98,7 +98,7 @@ pub(super) async fn note_recalled(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<()
     let ids = if row.get::<&str, _>("kind") == "recall" {
         let message: Option<&str> = row.get("message");
         reads::stop(tx, message.unwrap_or_default()).await?;
-        sqlx::query("update job set recalled_ms = ?2 where message_id = ?1 and recalled_ms is null returning id").bind(message).bind(now).fetch_all(&mut *tx.conn).await?
+        sqlx::query("update job set recalled_ms = ?2 where message_id = ?1 and recalled_ms is null returning id").bind(message).bind(now).fetch_all(tx.conn().await?).await?
     } else {
         note_batches(tx, row, now).await?
     };
@@ -128,13 +128,13 @@ async fn note_batches(
     sqlx::query("update part set recalled_ms = ?2 where recalled_ms is null and batch_message_id in (select value from json_each(?1))")
         .bind(batches.to_string())
         .bind(now)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     let jobs: Vec<i64> = sqlx::query_scalar(
         "select distinct job from part where batch_message_id in (select value from json_each(?1))",
     )
     .bind(batches.to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for batch in batches.as_array().into_iter().flatten() {
         reads::stop(tx, batch.as_str().unwrap_or_default()).await?;
@@ -163,14 +163,14 @@ pub(super) async fn note_batch(
     )
     .bind(seq)
     .bind(tx.now.wall_ms)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await
 }
 
 /// Asks for a batch's progress at once: follow-ups that wait or have ended begin once more.
 /// `false`: there are none.
 pub(super) async fn hurry_progress(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx::Error> {
-    let before = sqlx::query("select seq, state, app from job where parent = ?1 and role = 'progress' and state <> 'sending'").bind(seq).fetch_all(&mut *tx.conn).await?;
+    let before = sqlx::query("select seq, state, app from job where parent = ?1 and role = 'progress' and state <> 'sending'").bind(seq).fetch_all(tx.conn().await?).await?;
     for row in &before {
         let from = State::from_name(row.get(1)).unwrap_or(State::Queued);
         let row = sqlx::query(
@@ -181,7 +181,7 @@ pub(super) async fn hurry_progress(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sq
         .bind(row.get::<i64, _>(0))
         .bind(tx.now.wall_ms)
         .bind(from.name())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         let Some(row) = row else { continue };
         tx.count(AppId(row.get("app")), true, Some(from), Some(State::Queued));
@@ -191,7 +191,7 @@ pub(super) async fn hurry_progress(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sq
         "select count(*) from job where parent = ?1 and role = 'progress' and state = 'sending'",
     )
     .bind(seq)
-    .fetch_one(&mut *tx.conn)
+    .fetch_one(tx.conn().await?)
     .await?;
     Ok(under_way > 0 || !before.is_empty())
 }

@@ -59,7 +59,7 @@ pub(super) async fn spend(
         .bind(app.0)
         .bind(&today)
         .bind(kind.name())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         if spent.unwrap_or(0) + i64::from(people) > limit {
             fail(tx, seq, kind, limit).await?;
@@ -85,7 +85,7 @@ async fn add(
     .bind(day)
     .bind(kind.name())
     .bind(amount)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -116,7 +116,7 @@ async fn fail(tx: &mut Tx<'_>, seq: i64, kind: Kind, limit: i64) -> Result<(), s
     .bind(tx.now.wall_ms)
     .bind(serde_json::to_string(&fault).unwrap_or_default())
     .bind(settle_seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.moved(seq);
@@ -185,7 +185,7 @@ pub(super) async fn batches_today(
 pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     sqlx::query("delete from day_use where day < ?1")
         .bind(day(tx.now.wall_ms - DAYS_KEPT * DAY_MS))
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(super) async fn free(tx: &mut Tx<'_>, seq: i64, made: &Made) -> Result<(), s
          returning child, role",
     )
     .bind(seq)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in rows {
         let (child, role): (i64, String) = (row.get(0), row.get(1));
@@ -83,7 +83,7 @@ pub(super) async fn free(tx: &mut Tx<'_>, seq: i64, made: &Made) -> Result<(), s
                 sqlx::query("update dependency set open = 1 where parent = ?1 and child = ?2")
                     .bind(seq)
                     .bind(child)
-                    .execute(&mut *tx.conn)
+                    .execute(tx.conn().await?)
                     .await?;
                 cancel_list(
                     tx,
@@ -124,7 +124,7 @@ async fn free_one(
     .bind(message)
     .bind(tx.now.wall_ms)
     .bind(tx.options.give_up_ms)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     spread_batch(tx, &row).await?;
@@ -180,11 +180,11 @@ pub(super) async fn recall_parts(
         .enumerate()
         .map(|(n, args)| (seq, n as i64, args.as_str(), 1))
         .collect();
-    crate::store::insert::parts(tx, &parts).await?;
+    crate::store::insert::parts(tx, &parts)?;
     sqlx::query("update job set parts = ?2 where seq = ?1")
         .bind(seq)
         .bind(parts.len() as i64)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }
@@ -200,7 +200,7 @@ async fn waiting(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<i64>, sqlx::Error> {
         "select distinct child from dependency where parent = ?1 and open = 1 and role <> 'merged'",
     )
     .bind(seq)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await
 }
 
@@ -226,7 +226,7 @@ async fn cancel_list(tx: &mut Tx<'_>, first: Vec<i64>, why: &str) -> Result<(), 
         .bind(tx.now.wall_ms)
         .bind(&error)
         .bind(settle_seq)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         let Some(row) = row else { continue };
         tx.moved(child);
@@ -272,7 +272,7 @@ pub(super) async fn revive(
         .bind(parent)
         .bind(old_ms)
         .bind(new_ms)
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
         for row in rows {
             let child: i64 = row.get("seq");
@@ -286,7 +286,7 @@ pub(super) async fn revive(
             );
             touch(tx, &row);
             tx.changes.incidents.job(&row);
-            sqlx::query("update part set state = 'queued', error = null where job = ?1 and state = 'canceled'").bind(child).execute(&mut *tx.conn).await?;
+            sqlx::query("update part set state = 'queued', error = null where job = ?1 and state = 'canceled'").bind(child).execute(tx.conn().await?).await?;
             queue.push_back(child);
         }
     }
@@ -303,7 +303,7 @@ pub(super) async fn retry_parts(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::E
     )
     .bind(seq)
     .bind(DOUBT)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -320,12 +320,12 @@ pub(super) async fn end_parts(tx: &mut Tx<'_>, seq: i64, state: State) -> Result
                     and exists (select 1 from job where seq = ?1 and unknown_ms is not null))",
     )
     .bind(seq)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     sqlx::query("update part set state = ?2 where job = ?1 and state = 'queued'")
         .bind(seq)
         .bind(state.name())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(super) async fn begin(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::
 pub(super) async fn ask(tx: &mut Tx<'_>, id: JobId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query("select * from job where id = ?1 and state = 'in_doubt'")
         .bind(id.0.as_slice())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let Some(row) = row.filter(can_be_looked_for) else {
         return Ok(false);
@@ -87,7 +87,7 @@ async fn look(tx: &mut Tx<'_>, seq: i64, app: AppId, run_ms: i64) -> Result<(), 
         "select seq, state, stands = 1 and state = 'queued' from job where parent = ?1 and role = 'doubt'",
     )
     .bind(seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(before) = before else {
         let mut row = NewRow::own(tx, Kind::History, app, seq, "doubt", run_ms);
@@ -96,7 +96,7 @@ async fn look(tx: &mut Tx<'_>, seq: i64, app: AppId, run_ms: i64) -> Result<(), 
         if row.stands {
             tx.changes.stood.push(row.head.clone());
         }
-        return insert::rows(tx, &[row]).await;
+        return insert::rows(tx, &[row]);
     };
     let from = State::from_name(before.get(1)).unwrap_or(State::Queued);
     if from == State::Sending {
@@ -115,7 +115,7 @@ async fn look(tx: &mut Tx<'_>, seq: i64, app: AppId, run_ms: i64) -> Result<(), 
     .bind(deadline_ms)
     .bind(from.name())
     .bind(tx.now.wall_ms)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.count(app, true, Some(from), Some(State::Queued));

@@ -443,7 +443,7 @@ pub(super) async fn build(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
             " join json_each(?1) moved on moved.value = job.seq where own = 0 order by moved.key"
         ))
         .bind(json!(some).to_string())
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
         for row in &rows {
             place = place.max(row.get::<Option<i64>, _>("settle_seq").unwrap_or(place));

@@ -182,7 +182,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, results: &[&Finish]) -> Result<(), sq
             tx.changes.measured.tried.push(tried);
         }
     }
-    month::write(tx, &ledger).await
+    month::write(tx, &ledger)
 }
 
 /// Where the whole job goes: where its one attempt leads, or what its parts come to.
@@ -284,7 +284,7 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
         return Ok(Vec::new());
     }
     // Materialized: else SQLite would make the result's text anew for each of its columns.
-    sqlx::query(
+    let sql =
         "with given as materialized (select value from json_each(?1))
          update job set
             state = case when result.state = 'queued' and wish = 'recall'
@@ -331,15 +331,16 @@ async fn update(tx: &mut Tx<'_>, rows: &[Value]) -> Result<Vec<SqliteRow>, sqlx:
                         value ->> 21 as settle_seq, value ->> 22 as degraded, value ->> 23 as answer
                    from given) result
           where job.seq = result.seq and job.state = 'sending' and job.attempt = result.attempt
-         returning *",
-    )
-    .bind(Value::Array(rows.to_vec()).to_string())
-    .bind(ATTEMPTS_KEPT)
-    .bind(ATTEMPTS_FIRST)
-    .bind(serde_json::to_string(&act::canceled()).unwrap_or_default())
-    .bind(serde_json::to_string(&act::stopped_in_doubt("recalled")).unwrap_or_default())
-    .fetch_all(&mut *tx.conn)
-    .await
+         returning *";
+    let text = |fault: &Fault| serde_json::to_string(fault).unwrap_or_default();
+    let args = [
+        Value::Array(rows.to_vec()).to_string().into(),
+        ATTEMPTS_KEPT.into(),
+        ATTEMPTS_FIRST.into(),
+        text(&act::canceled()).into(),
+        text(&act::stopped_in_doubt("recalled")).into(),
+    ];
+    tx.fetch(sql, &args).await
 }
 
 /// What follows from the new state of a job that was under way.
@@ -451,7 +452,7 @@ async fn end_with_first(
     .bind(tx.now.wall_ms)
     .bind(first.get::<Option<&str>, _>("error"))
     .bind(settle_seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.count(
@@ -473,7 +474,7 @@ pub(super) async fn free_from_done(tx: &mut Tx<'_>, child: i64) -> Result<(), sq
           where state = 'done' and seq in (select parent from dependency where child = ?1 and open = 1)",
     )
     .bind(child)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in &done {
         let made = made(tx, row).await?;
@@ -505,13 +506,13 @@ async fn made(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<Made, sqlx::Error> {
 }
 
 async fn batch_ids(tx: &mut Tx<'_>, seq: i64) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar("select batch_message_id from part where job = ?1 and batch_message_id is not null order by n").bind(seq).fetch_all(&mut *tx.conn).await
+    sqlx::query_scalar("select batch_message_id from part where job = ?1 and batch_message_id is not null order by n").bind(seq).fetch_all(tx.conn().await?).await
 }
 
 async fn touch_parent(tx: &mut Tx<'_>, parent: Option<i64>) -> Result<(), sqlx::Error> {
     let row = sqlx::query("select id from job where seq = ?1")
         .bind(parent)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     if let Some(row) = row {
         dependents::touch(tx, &row);
@@ -530,7 +531,7 @@ async fn finish_part(
         sqlx::query("select wish from job where seq = ?1 and state = 'sending' and attempt = ?2")
             .bind(seq)
             .bind(result.attempt)
-            .fetch_optional(&mut *tx.conn)
+            .fetch_optional(tx.conn().await?)
             .await?;
     let Some(job) = job else { return Ok(None) };
     let wished = job.get::<Option<&str>, _>(0) == Some("recall");
@@ -559,7 +560,7 @@ async fn finish_part(
     .bind(receipt)
     .bind(&id)
     .bind(&error)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     // What the next part reaches is asked of the day's window before it goes.
     sqlx::query(
@@ -568,7 +569,7 @@ async fn finish_part(
           where seq = ?1",
     )
     .bind(seq)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     if let (Some(id), Kind::BatchSend) = (&id, result.head.kind) {
         after::follow_progress(tx, &result.head, id).await?;
@@ -582,7 +583,7 @@ async fn finish_part(
         .bind(seq)
         .bind(n)
         .bind(tx.now.wall_ms)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     if let (End::Again { run_ms }, State::Queued) = (&result.end, state) {
@@ -596,7 +597,7 @@ async fn finish_part(
         )
         .bind(seq)
         .bind(&error)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     if wished {
@@ -618,7 +619,7 @@ pub(super) async fn parts_end(tx: &mut Tx<'_>, seq: i64) -> Result<Whole, sqlx::
     ];
     let rows = sqlx::query("select state, error from part where job = ?1 order by n")
         .bind(seq)
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
     let first = |state: State| {
         rows.iter()

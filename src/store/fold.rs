@@ -62,7 +62,7 @@ pub(super) async fn stood(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         sqlx::query("update job set fold = ?2 where seq in (select value from json_each(?1)) and fold is not ?2")
             .bind(json!(seqs).to_string())
             .bind(&fold)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
         // Whoever was tried keeps the head of the lane; whoever may have been done is no one's to end.
         let older: Vec<i64> = sqlx::query_scalar(
@@ -75,7 +75,7 @@ pub(super) async fn stood(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         )
         .bind(app.0)
         .bind(&fold)
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
         parked.extend(older);
     }
@@ -122,7 +122,7 @@ async fn stand_up(tx: &mut Tx<'_>, app: AppId, fold: &str) -> Result<(), sqlx::E
     )
     .bind(app.0)
     .bind(fold)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     dependents::touch(tx, &row);
@@ -142,14 +142,14 @@ async fn carry(tx: &mut Tx<'_>, app: AppId, fold: &str, carrier: i64) -> Result<
     .bind(fold)
     .bind(carrier)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     if seqs.is_empty() {
         return Ok(false);
     }
     let id: Vec<u8> = sqlx::query_scalar("select id from job where seq = ?1")
         .bind(carrier)
-        .fetch_one(&mut *tx.conn)
+        .fetch_one(tx.conn().await?)
         .await?;
     let id = JobId(id.try_into().unwrap_or_default());
     let list: Vec<_> = seqs
@@ -166,7 +166,7 @@ async fn carry(tx: &mut Tx<'_>, app: AppId, fold: &str, carrier: i64) -> Result<
     .bind(json!(list).to_string())
     .bind(tx.now.wall_ms)
     .bind(json!({"folded_into": id.to_string()}).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     rows.sort_by_key(|row| row.get::<i64, _>("settle_seq"));
     for row in &rows {
@@ -192,7 +192,7 @@ async fn go_on_later(
     .bind(app.0)
     .bind(fold)
     .bind(carrier)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -200,7 +200,7 @@ async fn go_on_later(
 /// Ends more of what was carried. `true`: there is more.
 pub(super) async fn go_on(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let row = sqlx::query("select app, fold, seq from folding limit 1")
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let Some(row) = row else { return Ok(false) };
     let (app, fold, carrier): (AppId, String, i64) = (AppId(row.get(0)), row.get(1), row.get(2));
@@ -208,7 +208,7 @@ pub(super) async fn go_on(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         sqlx::query("delete from folding where app = ?1 and fold = ?2")
             .bind(app.0)
             .bind(&fold)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
     }
     Ok(true)

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::job::{Job, Kind, State, WaitingFor};
+use crate::store::Accepted;
 use crate::store::insert::NewRow;
 use crate::store::read::public_lane;
 use crate::store::writer::Tx;
@@ -29,34 +31,34 @@ pub(super) fn is_simple(row: &NewRow) -> bool {
         && !row.head.kind.folds()
 }
 
-/// Those of `rows`, which are in the table by now.
-pub(super) async fn told(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<Vec<Box<Job>>, sqlx::Error> {
-    let waiting = waiting(tx, rows).await?;
+/// Those of `rows`, which are put into the table; what those wait for whose time has come is told with the commit.
+pub(super) fn told(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<Vec<Box<Job>>, sqlx::Error> {
+    ask(tx, rows)?;
     let jobs = rows.iter().filter_map(|row| {
-        let waiting_for = waiting_for(row, &waiting);
+        // A job that may not begin yet waits for its time, whoever stands before it.
+        let is_early = row.state() == State::Queued && !row.stands;
+        let waiting_for = is_early.then_some(WaitingFor::Schedule);
         Some(Box::new(job(tx, row, waiting_for)?))
     });
     Ok(jobs.collect())
 }
 
-/// A job that may not begin yet waits for its time, whoever stands before it.
-fn waiting_for(row: &NewRow, waiting: &HashMap<i64, WaitingFor>) -> Option<WaitingFor> {
-    match row.state() {
-        State::Queued if !row.stands => Some(WaitingFor::Schedule),
-        State::Queued => waiting.get(&row.head.seq).copied(),
-        _ => None,
+/// Completes what is told of jobs, once it is known what they wait for.
+pub(super) fn tell(accepted: &mut [Accepted], waiting: &HashMap<i64, WaitingFor>) {
+    for job in accepted.iter_mut().filter_map(|one| one.fresh.as_mut()) {
+        if let Some(why) = waiting.get(&job.seq) {
+            job.waiting_for = Some(*why);
+        }
     }
 }
 
-/// What those wait for whose time has come: `read::waiting_for`, for jobs that were never tried.
-async fn waiting(
-    tx: &mut Tx<'_>,
-    rows: &[&NewRow],
-) -> Result<HashMap<i64, WaitingFor>, sqlx::Error> {
+/// Asks what those wait for whose time has come: `read::waiting_for`, for jobs that were never tried.
+/// The likeliest first, for the rest is not looked at then.
+fn ask(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<(), sqlx::Error> {
     let standing = rows.iter().filter(|row| row.stands && row.mark.is_none());
     let wanted: Vec<i64> = standing.map(|row| row.head.seq).collect();
     if wanted.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(());
     }
     let calls: serde_json::Map<_, _> = rows
         .iter()
@@ -71,30 +73,38 @@ async fn waiting(
         .filter(|kind| !kind.api().endpoint().counted)
         .map(|kind| (kind.name().to_owned(), json!(1)))
         .collect();
-    let rows = sqlx::query(
+    let asked = tx.script.ask(
         "select job.seq,
                 exists (select 1 from pause
                          where pause.app in (0, job.app) and pause.lane in ('', job.lane) and api in ('', ?2 ->> job.kind)
                            and not (spares = 'high' and (job.priority = 1 or (?3 ->> job.kind) is not null))),
-                exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
-                           and other.rank = 0 and other.lane = job.lane)
-                or (job.rank > 1 and
-                    exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
-                               and other.rank = 1 and other.lane = job.lane))
-                or (job.rank > 2 and
-                    exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
-                               and other.rank = 2 and other.lane = job.lane))
-                or exists (select 1 from job other where other.state = 'queued' and other.stands = 1 and other.app = job.app
-                              and other.rank = job.rank and other.lane = job.lane and other.seq < job.seq)
-                or exists (select 1 from job other where other.state = 'sending' and other.app = job.app and other.lane = job.lane)
+                case when exists (select 1 from job other where other.state = 'queued' and other.stands = 1
+                                     and other.app = job.app and other.rank = job.rank and other.lane = job.lane
+                                     and other.seq < job.seq) then 1
+                     when exists (select 1 from job other where other.state = 'queued' and other.stands = 1
+                                     and other.app = job.app and other.rank = 0 and other.lane = job.lane) then 1
+                     when job.rank > 1 and
+                          exists (select 1 from job other where other.state = 'queued' and other.stands = 1
+                                     and other.app = job.app and other.rank = 1 and other.lane = job.lane) then 1
+                     when job.rank > 2 and
+                          exists (select 1 from job other where other.state = 'queued' and other.stands = 1
+                                     and other.app = job.app and other.rank = 2 and other.lane = job.lane) then 1
+                     else exists (select 1 from job other where other.state = 'sending' and other.app = job.app
+                                     and other.lane = job.lane) end
            from json_each(?1) wanted
           cross join job on job.seq = wanted.value",
-    )
-    .bind(json!(wanted).to_string())
-    .bind(serde_json::Value::Object(calls).to_string())
-    .bind(serde_json::Value::Object(free).to_string())
-    .fetch_all(&mut *tx.conn)
-    .await?;
+        &[
+            json!(wanted).to_string().into(),
+            serde_json::Value::Object(calls).to_string().into(),
+            serde_json::Value::Object(free).to_string().into(),
+        ],
+    )?;
+    tx.changes.asked = Some(asked);
+    Ok(())
+}
+
+/// What those wait for that were asked about.
+pub(super) fn waiting(rows: &[SqliteRow]) -> HashMap<i64, WaitingFor> {
     let waits = rows.iter().map(|row| {
         let why = match (row.get::<bool, _>(1), row.get::<bool, _>(2)) {
             (true, _) => WaitingFor::App,
@@ -103,7 +113,7 @@ async fn waiting(
         };
         (row.get(0), why)
     });
-    Ok(waits.collect())
+    waits.collect()
 }
 
 /// `None`: of an app that is not configured.

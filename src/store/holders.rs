@@ -40,7 +40,7 @@ pub(super) async fn holders(
           where job.key is not null",
     )
     .bind(Value::Array(wanted).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     Ok(rows
         .into_iter()

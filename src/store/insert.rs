@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::job::{AppId, Degraded, Head, JobId, Kind, Moment, State, hex};
 use crate::store::fold;
+use crate::store::script::Arg;
 use crate::store::writer::Tx;
 
 /// The lane of a job that has none begins with this; no producer's lane can.
@@ -162,13 +163,91 @@ pub(super) fn alone(id: JobId) -> Box<str> {
     format!("{ALONE}{}", id.hex()).into_boxed_str()
 }
 
-/// Writes `rows` in one statement and counts them.
-pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// Rows that say little more than whom and what, and agree in the rest: their statement has a tenth of the values.
+#[derive(PartialEq)]
+struct Likeness<'a> {
+    app: AppId,
+    client: &'a str,
+    kind: Kind,
+    mark: Option<&'a Moment>,
+    priority: crate::job::Priority,
+    due_ms: i64,
+    expires_ms: Option<i64>,
+    deadline_ms: Option<i64>,
+    labels: &'a str,
+    weight: u32,
+}
+
+impl<'a> Likeness<'a> {
+    /// `None`: the row says more.
+    fn of(row: &'a NewRow) -> Option<Likeness<'a>> {
+        let head = &row.head;
+        let says_more = row.own
+            || row.parent.is_some()
+            || !row.stands
+            || row.blocked > 0
+            || row.delay_ms > 0
+            || row.uuid.is_some()
+            || row.resolved.is_some()
+            || row.parts > 0
+            || row.dependents > 0
+            || row.on_doubt != "hold"
+            || row.on_refused != "fail"
+            || row.degraded.is_some()
+            || row.track.is_some()
+            || head.tried
+            || head.message.is_some()
+            || head.receiver.as_ref() != Some(&head.lane);
+        (!says_more).then(|| Likeness {
+            app: head.app,
+            client: &row.client,
+            kind: head.kind,
+            mark: row.mark.as_ref(),
+            priority: head.priority,
+            due_ms: head.due_ms,
+            expires_ms: row.expires_ms,
+            deadline_ms: row.deadline_ms,
+            labels: &row.labels,
+            weight: head.weight,
+        })
     }
-    for some in rows.chunks(ROWS) {
-        write(tx, some).await?;
+}
+
+/// What a row says that others like it do not.
+struct Lean<'a>(&'a NewRow);
+
+impl Serialize for Lean<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Lean(row) = self;
+        let key = row.key.as_ref();
+        (
+            row.head.seq,
+            row.id.hex(),
+            &row.head.lane,
+            &row.args,
+            row.head.size,
+            key.map(|(text, _)| text),
+            key.map(|(_, hash)| hex(hash)),
+        )
+            .serialize(serializer)
+    }
+}
+
+/// Writes `rows` in as few statements as they need, and counts them.
+pub(super) fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
+    let mut others = Vec::new();
+    let first = rows.iter().find_map(Likeness::of);
+    let (alike, rest): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .partition(|row| first.is_some() && Likeness::of(row) == first);
+    others.extend(rest);
+    if let Some(first) = &first {
+        for some in alike.chunks(ROWS) {
+            write_alike(tx, first, some)?;
+        }
+    }
+    for some in others.chunks(ROWS) {
+        write(tx, some)?;
     }
     for row in rows {
         tx.moved(row.head.seq);
@@ -177,10 +256,54 @@ pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::E
     Ok(())
 }
 
-async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
-    let json = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+fn write_alike(tx: &mut Tx<'_>, like: &Likeness<'_>, rows: &[&NewRow]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Lean<'_>> = rows.iter().map(|row| Lean(row)).collect();
+    let mark = like.mark;
+    let state = match mark {
+        Some(_) => State::Sending,
+        None => State::Queued,
+    };
     // Materialized: else SQLite would make the row's text anew for each of its columns.
-    sqlx::query(
+    tx.put(
+        "with given as materialized (select value from json_each(?1))
+         insert into job (seq, id, lane, receiver, args, size, key, key_hash, app, client, kind, state, stands, rank,
+                          priority, run_ms, expires_ms, deadline_ms, labels, weight, attempt, mark_ms, mark_boot_ms,
+                          mark_boot_id, created_ms)
+         select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+                unhex(value ->> 6), ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16
+           from given",
+        &[
+            text(&rows)?,
+            like.app.0.into(),
+            like.client.into(),
+            like.kind.name().into(),
+            state.name().into(),
+            like.priority.rank().into(),
+            like.due_ms.into(),
+            like.expires_ms.into(),
+            like.deadline_ms.into(),
+            like.labels.into(),
+            i64::from(like.weight).into(),
+            i64::from(mark.is_some()).into(),
+            mark.map(|mark| mark.wall_ms).into(),
+            mark.map(|mark| mark.boot_ms).into(),
+            mark.map(|mark| &*mark.boot_id).into(),
+            tx.now.wall_ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn text(rows: &impl Serialize) -> Result<Arg, sqlx::Error> {
+    let text = serde_json::to_string(rows);
+    Ok(text
+        .map_err(|error| sqlx::Error::Encode(Box::new(error)))?
+        .into())
+}
+
+fn write(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<(), sqlx::Error> {
+    // Materialized: else SQLite would make the row's text anew for each of its columns.
+    tx.put(
         "with given as materialized (select value from json_each(?1))
          insert into job (seq, id, app, client, kind, state, own, parent, role, lane, stands, blocked, rank, priority,
                           run_ms, delay_ms, expires_ms, deadline_ms, receiver, message, key, key_hash, labels, args,
@@ -193,57 +316,47 @@ async fn write(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
                 value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31, value ->> 32,
                 value ->> 33, value ->> 34, value ->> 35, value ->> 36, unhex(value ->> 37), value ->> 38, ?2
            from given",
-    )
-    .bind(json)
-    .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
-    .await?;
+        &[text(&rows)?, tx.now.wall_ms.into()],
+    )?;
     Ok(())
 }
 
 /// `(parent, child, role)`.
-pub(super) async fn dependencies(
+pub(super) fn dependencies(
     tx: &mut Tx<'_>,
     list: &[(i64, i64, &'static str)],
 ) -> Result<(), sqlx::Error> {
     if list.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    tx.put(
         "insert into dependency (parent, child, role)
          select value ->> 0, value ->> 1, value ->> 2 from json_each(?1)",
-    )
-    .bind(json!(list).to_string())
-    .execute(&mut *tx.conn)
-    .await?;
+        &[json!(list).to_string().into()],
+    )?;
     Ok(())
 }
 
 /// One job more hangs on each of those.
-pub(super) async fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
+pub(super) fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
     for seq in named {
-        sqlx::query("update job set dependents = dependents + 1 where seq = ?1")
-            .bind(seq)
-            .execute(&mut *tx.conn)
-            .await?;
+        tx.put(
+            "update job set dependents = dependents + 1 where seq = ?1",
+            &[(*seq).into()],
+        )?;
     }
     Ok(())
 }
 
 /// `(job, n, args, count)`.
-pub(super) async fn parts(
-    tx: &mut Tx<'_>,
-    list: &[(i64, i64, &str, i64)],
-) -> Result<(), sqlx::Error> {
+pub(super) fn parts(tx: &mut Tx<'_>, list: &[(i64, i64, &str, i64)]) -> Result<(), sqlx::Error> {
     if list.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    tx.put(
         "insert into part (job, n, state, args, count)
          select value ->> 0, value ->> 1, 'queued', value ->> 2, value ->> 3 from json_each(?1)",
-    )
-    .bind(json!(list).to_string())
-    .execute(&mut *tx.conn)
-    .await?;
+        &[json!(list).to_string().into()],
+    )?;
     Ok(())
 }

@@ -100,7 +100,7 @@ pub(super) async fn remember(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sql
     .bind(key)
     .bind(row.get::<Vec<u8>, _>("id"))
     .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -109,7 +109,7 @@ pub(super) async fn remember(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sql
 pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     sqlx::query("delete from upload_key where at_ms <= ?1")
         .bind(tx.now.wall_ms.saturating_sub(tx.options.retention_ms))
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }
@@ -153,7 +153,7 @@ pub(super) async fn renew(tx: &mut Tx<'_>, result: &Finish) -> Result<bool, sqlx
     )
     .bind(result.head.seq)
     .bind(result.attempt)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(job) = job else { return Ok(false) };
     let object = |name: &str| -> Map<String, Value> {
@@ -170,7 +170,7 @@ pub(super) async fn renew(tx: &mut Tx<'_>, result: &Finish) -> Result<bool, sqlx
         )
         .bind(job.get::<i64, _>("app"))
         .bind(upload.get::<String, _>("keys"))
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     let doubtful = result.leaves_doubt() || job.get::<Option<i64>, _>("unknown_ms").is_some();
@@ -209,7 +209,7 @@ pub(super) async fn renew(tx: &mut Tx<'_>, result: &Finish) -> Result<bool, sqlx
         .bind(result.head.seq)
         .bind(Value::Object(args).to_string())
         .bind(Value::Object(resolved).to_string())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(true)
 }
@@ -230,7 +230,7 @@ async fn uploads(
                from job where id = ?1 and kind in ('upload_image', 'upload_file')",
         )
         .bind(id.0.to_vec())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         uploads.extend(row.map(|row| (name.clone(), row)));
     }
@@ -260,8 +260,8 @@ async fn bring(
     let sha256: Value = serde_json::from_str(&args).unwrap_or_default();
     row.args = args;
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row]).await?;
-    insert::dependencies(tx, &[(seq, head.seq, role)]).await?;
+    insert::rows(tx, &[row])?;
+    insert::dependencies(tx, &[(seq, head.seq, role)])?;
     let sha256 = sha256["sha256"].as_str().unwrap_or_default().to_owned();
     upload::count(tx, &[sha256]).await?;
     Ok(id)
@@ -275,7 +275,7 @@ pub(super) async fn wait(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
           where seq = ?1 and state = 'queued'",
     )
     .bind(seq)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }

@@ -58,19 +58,20 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
         return Ok(Vec::new());
     }
     let now = tx.moment();
-    let rows = sqlx::query(concat!(
+    let sql = concat!(
         "update job set state = 'sending', attempt = attempt + 1, mark_ms = ?2, mark_boot_ms = ?3, mark_boot_id = ?4
           where seq in (select value from json_each(?1)) and state = 'queued' and stands = 1
             and (deadline_ms is null or deadline_ms > ?2)
          returning ",
         marked_columns!()
-    ))
-    .bind(json!(seqs).to_string())
-    .bind(now.wall_ms)
-    .bind(now.boot_ms)
-    .bind(&*now.boot_id)
-    .fetch_all(&mut *tx.conn)
-    .await?;
+    );
+    let args = [
+        json!(seqs).to_string().into(),
+        now.wall_ms.into(),
+        now.boot_ms.into(),
+        (&*now.boot_id).into(),
+    ];
+    let rows = tx.fetch(sql, &args).await?;
     let marked: Vec<(Marked, bool)> = rows
         .iter()
         .filter_map(|row| Some((read(row)?, row.get::<i64, _>("parts") > 0)))
@@ -104,7 +105,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<Marked>, 
         }
     }
     let marked: Vec<Marked> = marked.into_iter().map(|(marked, _)| marked).collect();
-    count_calls(tx, &marked).await?;
+    count_calls(tx, &marked)?;
     Ok(marked)
 }
 
@@ -134,7 +135,7 @@ async fn begin_parts(
          returning job, n, coalesce(args, '{}'), coalesce(error ->> 'class' = 'doubt', 0)",
     )
     .bind(json!(jobs).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     Ok(rows
         .iter()
@@ -149,7 +150,7 @@ async fn begin_parts(
 }
 
 /// Adds the calls of `marked` to their second; also for jobs that were born marked.
-pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<(), sqlx::Error> {
+pub(super) fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<(), sqlx::Error> {
     let second = tx.now.wall_ms.div_euclid(1000);
     let mut calls: BTreeMap<(AppId, Cow<'static, str>), i64> = BTreeMap::new();
     for job in marked {
@@ -163,14 +164,12 @@ pub(super) async fn count_calls(tx: &mut Tx<'_>, marked: &[Marked]) -> Result<()
         .iter()
         .map(|((app, api), calls)| json!([app.0, api, second, calls]))
         .collect();
-    sqlx::query(
+    tx.put(
         "insert into call_second (app, api, second, calls)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1) where true
          on conflict (second, app, api) do update set calls = calls + excluded.calls",
-    )
-    .bind(json!(rows).to_string())
-    .execute(&mut *tx.conn)
-    .await?;
+        &[json!(rows).to_string().into()],
+    )?;
     Ok(())
 }
 
@@ -193,13 +192,13 @@ pub(super) async fn take_back(tx: &mut Tx<'_>, marks: &[(i64, i64)]) -> Result<(
         )
         .bind(seq)
         .bind(attempt)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         let Some(row) = row else { continue };
         day::taken_back(tx, &row).await?;
         sqlx::query("update part set state = 'queued' where job = ?1 and state = 'sending'")
             .bind(seq)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
         tx.moved(*seq);
         tx.changes.incidents.job_again(&row);

@@ -39,6 +39,7 @@ mod reads;
 mod receivers;
 mod refuse;
 mod restore;
+mod script;
 mod start;
 mod status;
 mod sweep;

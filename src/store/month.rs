@@ -36,7 +36,7 @@ impl Counts {
     }
 }
 
-pub(super) async fn write(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), sqlx::Error> {
+pub(super) fn write(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), sqlx::Error> {
     if counts.0.is_empty() {
         return Ok(());
     }
@@ -49,25 +49,24 @@ pub(super) async fn write(tx: &mut Tx<'_>, counts: &Counts) -> Result<(), sqlx::
             json!([app.0, cause, i64::from(*again), calls, lost])
         })
         .collect();
-    sqlx::query(
+    tx.put(
         "insert into ledger (month, app, cause, again, calls, lost)
          select ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 from json_each(?1) where true
          on conflict (month, app, cause, again)
          do update set calls = calls + excluded.calls, lost = lost + excluded.lost",
-    )
-    .bind(json!(rows).to_string())
-    .bind(Month::of(tx.now.wall_ms).name())
-    .execute(&mut *tx.conn)
-    .await?;
-    sqlx::query(
+        &[json!(rows).to_string().into(), Month::of(tx.now.wall_ms).name().into()],
+    )?;
+    tx.put(
         "insert into ledger_day (day, app, calls)
          select ?2, value ->> 0, value ->> 1 from json_each(?1) where true
          on conflict (day, app) do update set calls = calls + excluded.calls",
-    )
-    .bind(json!(days.into_iter().collect::<Vec<_>>()).to_string())
-    .bind(month::day(tx.now.wall_ms))
-    .execute(&mut *tx.conn)
-    .await?;
+        &[
+            json!(days.into_iter().collect::<Vec<_>>())
+                .to_string()
+                .into(),
+            month::day(tx.now.wall_ms).into(),
+        ],
+    )?;
     Ok(())
 }
 
@@ -85,13 +84,13 @@ pub(super) async fn say(tx: &mut Tx<'_>, word: &MonthWord) -> Result<bool, sqlx:
                     tx.changes.measured.passed.push(told);
                 }
             }
-            write(tx, &counts).await?;
+            write(tx, &counts)?;
             Ok(true)
         }
         MonthWord::Probed { app, lost } => {
             let mut counts = Counts::default();
             counts.add(*app, "probe", false, *lost);
-            write(tx, &counts).await?;
+            write(tx, &counts)?;
             Ok(true)
         }
         MonthWord::Warned {
@@ -122,7 +121,7 @@ async fn note(
     .bind(word)
     .bind(quota)
     .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(said.rows_affected() > 0)
 }
@@ -134,7 +133,7 @@ pub(super) async fn open_up(tx: &mut Tx<'_>, app: Option<AppId>) -> Result<(), s
         "select distinct app from pause where by = 'fault' and spares <> '' and ?1 in (0, app)",
     )
     .bind(app.map_or(0, |app| app.0))
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let month = Month::of(tx.now.wall_ms);
     for app in kept {
@@ -152,7 +151,7 @@ pub(super) async fn open_up(tx: &mut Tx<'_>, app: Option<AppId>) -> Result<(), s
             {
                 sqlx::query("delete from pause where by = 'fault' and spares <> '' and app = ?1")
                     .bind(tx.apps[at].0.0)
-                    .execute(&mut *tx.conn)
+                    .execute(tx.conn().await?)
                     .await?;
             }
         }
@@ -167,11 +166,14 @@ pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         "delete from ledger where month < ?1",
         "delete from month_word where month < ?1",
     ] {
-        sqlx::query(old).bind(&month).execute(&mut *tx.conn).await?;
+        sqlx::query(old)
+            .bind(&month)
+            .execute(tx.conn().await?)
+            .await?;
     }
     sqlx::query("delete from ledger_day where day < ?1")
         .bind(month::day(tx.now.wall_ms - DAYS_KEPT * DAY_MS))
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }

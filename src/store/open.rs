@@ -23,7 +23,7 @@ const READERS: u32 = 3;
 const WRITER_CACHE: &str = "-8192";
 const READER_CACHE: &str = "-1024";
 /// Pages in the log before they are brought into the file; larger is faster and recovers slower.
-const CHECKPOINT_PAGES: &str = "4000";
+const CHECKPOINT_PAGES: &str = "8000";
 
 /// What SQLite leaves of the log when it grew beyond it, bytes.
 pub(super) const LOG_MAX: u64 = 64 << 20;

@@ -52,7 +52,7 @@ pub(super) async fn firsts(tx: &mut Tx<'_>, requests: &[&[NewJob]]) -> Result<Fi
     )
     .bind(Value::Array(wanted).to_string())
     .bind(tx.now.wall_ms - REMEMBERED_MS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let found = rows.into_iter().filter_map(|row| {
         let uuid = row.get::<Vec<u8>, _>(2).try_into().ok()?;

@@ -35,7 +35,7 @@ pub(super) async fn count(conn: &mut SqliteConnection) -> Result<i64, sqlx::Erro
 /// Everything that people paused, for a dispatcher that begins.
 pub(super) async fn attach(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     let rows = sqlx::query("select app, lane, api from pause where by = 'hand'")
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
     for row in rows {
         let (app, lane, api): (i64, &str, &str) = (row.get(0), row.get(1), row.get(2));
@@ -73,7 +73,7 @@ pub(super) async fn steer(
             .bind(app)
             .bind(lane)
             .bind(api)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
             tx.memory.paused -= gone.rows_affected() as i64;
             if reach.lane.is_none() && reach.kind.is_none() {
@@ -96,7 +96,7 @@ async fn begin(tx: &mut Tx<'_>, reach: &Reach, reason: &str) -> Result<bool, sql
     .bind(lane)
     .bind(api)
     .bind(reason)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     if there.rows_affected() > 0 {
         return Ok(true);
@@ -110,7 +110,7 @@ async fn begin(tx: &mut Tx<'_>, reach: &Reach, reason: &str) -> Result<bool, sql
         .bind(api)
         .bind(reason)
         .bind(tx.now.wall_ms)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     tx.memory.paused += 1;
     Ok(true)
@@ -133,7 +133,7 @@ pub(super) async fn free(tx: &mut Tx<'_>, seqs: &[i64]) -> Result<Vec<i64>, sqlx
     )
     .bind(json!(seqs).to_string())
     .bind(serde_json::Value::Object(calls).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn track(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sqlx::
 pub(super) async fn track_seq(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
     let row = sqlx::query("select seq, track from job where seq = ?1 and track is not null")
         .bind(seq)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     match row {
         Some(row) => track(tx, &row).await,
@@ -59,7 +59,7 @@ async fn begin(tx: &mut Tx<'_>, seq: i64, plan: Option<(i64, i64)>) -> Result<()
             and target not in (select message from job where parent = ?1 and role = 'reads' and message is not null)",
     )
     .bind(seq)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let now = tx.now.wall_ms;
     let mut rows = Vec::with_capacity(made.len());
@@ -91,10 +91,10 @@ async fn begin(tx: &mut Tx<'_>, seq: i64, plan: Option<(i64, i64)>) -> Result<()
     if rows.is_empty() {
         return Ok(());
     }
-    insert::rows(tx, &rows).await?;
+    insert::rows(tx, &rows)?;
     sqlx::query("update job set readers = coalesce(readers, 0) where seq = ?1")
         .bind(seq)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }
@@ -104,7 +104,7 @@ pub(super) async fn ask(tx: &mut Tx<'_>, ids: &[JobId]) -> Result<(), sqlx::Erro
     for id in ids {
         let seq: Option<i64> = sqlx::query_scalar("select seq from job where id = ?1 and own = 0")
             .bind(id.0.as_slice())
-            .fetch_optional(&mut *tx.conn)
+            .fetch_optional(tx.conn().await?)
             .await?;
         if let Some(seq) = seq {
             hurry(tx, seq).await?;
@@ -126,7 +126,7 @@ async fn hurry(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
     )
     .bind(seq)
     .bind(now)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for one in &before {
         let from = State::from_name(one.get(1)).unwrap_or(State::Queued);
@@ -143,7 +143,7 @@ async fn hurry(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx::Error> {
         .bind(now)
         .bind(now.saturating_add(tx.options.give_up_ms))
         .bind(from.name())
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
         let Some(row) = row else { continue };
         tx.count(AppId(one.get(2)), true, Some(from), Some(State::Queued));
@@ -166,7 +166,7 @@ pub(super) async fn keep(tx: &mut Tx<'_>, result: &Finish) -> Result<bool, sqlx:
     )
     .bind(result.head.seq)
     .bind(result.attempt)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(true) };
     let (seq, gone): (i64, bool) = (row.get(0), row.get(1));
@@ -182,13 +182,13 @@ pub(super) async fn keep(tx: &mut Tx<'_>, result: &Finish) -> Result<bool, sqlx:
         )
         .bind(seq)
         .bind(json!(readers).to_string())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?
         .rows_affected();
         sqlx::query("update job set readers = coalesce(readers, 0) + ?2 where seq = ?1")
             .bind(seq)
             .bind(i64::try_from(new).unwrap_or(i64::MAX))
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
     }
     Ok(!gone)
@@ -205,7 +205,7 @@ pub(super) async fn stop(tx: &mut Tx<'_>, target: &str) -> Result<(), sqlx::Erro
     )
     .bind(target)
     .bind(tx.now.wall_ms)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in &rows {
         let app = AppId(row.get(0));

@@ -32,7 +32,7 @@ pub(super) async fn of(
           where message_id in (select value from json_each(?1)) and receiver is not null",
     )
     .bind(json!(ids).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let found = |row: &SqliteRow| ((AppId(row.get(0)), row.get(1)), row.get(2));
     Ok(rows.iter().map(found).collect())

@@ -23,7 +23,7 @@ pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let old = drop_content(tx).await? | purge(tx).await?;
     sqlx::query("delete from call_second where second < ?1")
         .bind(tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     drop_left_uploads(tx).await?;
     keys::drop_old(tx).await?;
@@ -48,7 +48,7 @@ async fn pull_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
           where state = 'queued' and stands = 0 and blocked = 0 and parked = 0 and run_ms > ?1 and attempt > 0 and own = 0",
     )
     .bind(now.saturating_add(RETRY_MAX_MS))
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -63,7 +63,7 @@ async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     )
     .bind(tx.now.wall_ms)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     tx.changes.stood.extend(rows.iter().filter_map(mark::head));
     Ok(rows.len() as i64 == ROWS)
@@ -79,7 +79,7 @@ async fn end_overdue(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     )
     .bind(tx.now.wall_ms)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in &rows {
         let (seq, parts, said, mut unknown): (i64, i64, bool, bool) =
@@ -134,7 +134,7 @@ async fn end(tx: &mut Tx<'_>, seq: i64, to: State, fault: &Fault) -> Result<(), 
         .bind(tx.now.wall_ms)
         .bind(serde_json::to_string(fault).unwrap_or_default())
         .bind(settle_seq)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let Some(row) = row else { return Ok(()) };
     tx.moved(seq);
@@ -163,7 +163,7 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(from)
         .bind(until)
         .bind(ROWS)
-        .fetch_all(&mut *tx.conn)
+        .fetch_all(tx.conn().await?)
         .await?;
     let full = rows.len() as i64 == ROWS;
     let Some(last) = rows.last().map(|row| row.get::<i64, _>("finished_ms")) else {
@@ -178,10 +178,10 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     {
         release_upload(tx, row.get::<Option<&str>, _>("args")).await?;
     }
-    sqlx::query("update job set args = null, resolved = null, answer = null where seq in (select value from json_each(?1))").bind(json!(seqs).to_string()).execute(&mut *tx.conn).await?;
+    sqlx::query("update job set args = null, resolved = null, answer = null where seq in (select value from json_each(?1))").bind(json!(seqs).to_string()).execute(tx.conn().await?).await?;
     sqlx::query("update part set args = null where job in (select value from json_each(?1))")
         .bind(json!(seqs).to_string())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     set_meta(tx, "content_dropped_ms", upto.max(from)).await?;
     Ok(full && upto > from)
@@ -196,11 +196,11 @@ async fn release_upload(tx: &mut Tx<'_>, args: Option<&str>) -> Result<(), sqlx:
     };
     sqlx::query("update upload set jobs = jobs - 1 where sha256 = ?1")
         .bind(name)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     let gone = sqlx::query("delete from upload where sha256 = ?1 and jobs <= 0")
         .bind(name)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     if gone.rows_affected() > 0 {
         tx.changes.files_gone.push(name.to_owned());
@@ -213,7 +213,7 @@ async fn drop_left_uploads(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     for name in tx.holds.left() {
         let jobs: Option<i64> = sqlx::query_scalar("select jobs from upload where sha256 = ?1")
             .bind(&name)
-            .fetch_optional(&mut *tx.conn)
+            .fetch_optional(tx.conn().await?)
             .await?;
         match jobs {
             Some(_) => tx.holds.taken(&name),
@@ -241,7 +241,7 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     )
     .bind(until)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     if rows.is_empty() {
         return Ok(false);
@@ -254,10 +254,10 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     .to_string();
     let last_seq = tx.memory.next_seq;
     set_meta(tx, "last_seq", last_seq).await?;
-    sqlx::query("delete from dependency where parent in (select value from json_each(?1)) or child in (select value from json_each(?1))").bind(&seqs).execute(&mut *tx.conn).await?;
+    sqlx::query("delete from dependency where parent in (select value from json_each(?1)) or child in (select value from json_each(?1))").bind(&seqs).execute(tx.conn().await?).await?;
     sqlx::query("delete from part where job in (select value from json_each(?1))")
         .bind(&seqs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     sqlx::query(
         "delete from incident_job
@@ -265,15 +265,15 @@ async fn purge(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
                                      where seq in (select value from json_each(?1)) and incident is not null)",
     )
     .bind(&seqs)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     sqlx::query("delete from reader where job in (select value from json_each(?1))")
         .bind(&seqs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     sqlx::query("delete from job where seq in (select value from json_each(?1))")
         .bind(&seqs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     for row in &rows {
         let state = State::from_name(row.get("state")).unwrap_or(State::Done);
@@ -313,20 +313,20 @@ async fn note_purged(tx: &mut Tx<'_>, rows: &[sqlx::sqlite::SqliteRow]) -> Resul
 async fn meta(tx: &mut Tx<'_>, name: &str) -> Result<i64, sqlx::Error> {
     let value: Option<String> = sqlx::query_scalar("select value from meta where name = ?1")
         .bind(name)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
 }
 
 async fn set_meta(tx: &mut Tx<'_>, name: &str, value: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into meta (name, value) values (?1, ?2) on conflict (name) do update set value = excluded.value").bind(name).bind(value.to_string()).execute(&mut *tx.conn).await?;
+    sqlx::query("insert into meta (name, value) values (?1, ?2) on conflict (name) do update set value = excluded.value").bind(name).bind(value.to_string()).execute(tx.conn().await?).await?;
     Ok(())
 }
 
 /// Replaces the relay's own pauses.
 pub(super) async fn pauses(tx: &mut Tx<'_>, list: &[Pause]) -> Result<(), sqlx::Error> {
     sqlx::query("delete from pause where by = 'fault'")
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     for pause in list.iter().filter(|pause| !pause.by_hand) {
         let app = if pause.app.is_empty() {
@@ -343,7 +343,7 @@ pub(super) async fn pauses(tx: &mut Tx<'_>, list: &[Pause]) -> Result<(), sqlx::
             .bind(pause.since_ms)
             .bind(pause.probe_ms)
             .bind(pause.spares.name())
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
     }
     Ok(())

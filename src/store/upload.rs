@@ -67,7 +67,7 @@ pub(super) async fn count(tx: &mut Tx<'_>, uploads: &[String]) -> Result<(), sql
              on conflict (sha256) do update set jobs = jobs + 1",
         )
         .bind(name)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     Ok(())

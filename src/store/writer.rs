@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
@@ -22,11 +22,12 @@ use crate::store::health::{Cause, Failure, Health};
 use crate::store::measure::Measured;
 use crate::store::open::{self, Opened};
 use crate::store::refuse::refuse;
+use crate::store::script::{Arg, Asked, Script, Texts};
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
-    StoreError, accept, act, alive, doubt, finish, fold, incidents, mark, month, pause, reads,
-    start, sweep, upload,
+    StoreError, accept, act, alive, doubt, finish, fold, fresh, incidents, mark, month, pause,
+    reads, start, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
@@ -150,11 +151,13 @@ pub(super) struct Changes {
     pub(super) files_gone: Vec<String>,
     pub(super) measured: Measured,
     pub(super) incidents: incidents::News,
+    /// What those wait for who are told of their jobs; its rows come with the commit.
+    pub(super) asked: Option<Asked>,
 }
 
 /// One batch being written.
 pub(super) struct Tx<'a> {
-    pub(super) conn: &'a mut SqliteConnection,
+    pub(super) script: Script<'a>,
     pub(super) memory: &'a mut Memory,
     pub(super) changes: Changes,
     pub(super) now: Now,
@@ -170,6 +173,25 @@ pub(super) struct Tx<'a> {
 }
 
 impl Tx<'_> {
+    /// The connection, for whatever must be known before the batch can go on.
+    pub(super) async fn conn(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        self.script.conn().await
+    }
+
+    /// Puts a statement aside whose rows nobody waits for.
+    pub(super) fn put(&mut self, sql: &'static str, args: &[Arg]) -> Result<(), sqlx::Error> {
+        self.script.put(sql, args)
+    }
+
+    /// The rows of a statement.
+    pub(super) async fn fetch(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg],
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        self.script.fetch(sql, args).await
+    }
+
     /// Counts a job that moves from `from` (`None`: it is new) to `to` (`None`: it is gone).
     pub(super) fn count(&mut self, app: AppId, own: bool, from: Option<State>, to: Option<State>) {
         if to.is_some_and(State::is_settled) {
@@ -243,6 +265,7 @@ impl Tx<'_> {
 /// The task that owns the write connection.
 pub(super) struct Writer {
     conn: Option<SqliteConnection>,
+    texts: Texts,
     path: PathBuf,
     files: Files,
     options: Options,
@@ -268,6 +291,7 @@ impl Writer {
         let (memory, apps) = start.map_err(|error| open::unusable(&path, &error))?;
         Ok(Writer {
             conn: Some(writer),
+            texts: Texts::default(),
             files: Files::of(&path, lock)?,
             path,
             options,
@@ -304,6 +328,8 @@ impl Writer {
                 }
             };
             let Some(first) = first else { break };
+            // Whoever is about to ask, asks now: the first of a crowd would else have a commit of its own.
+            tokio::task::yield_now().await;
             let batch = gather(first, &mut inbox);
             self.write(batch).await;
         }
@@ -363,7 +389,7 @@ impl Writer {
             return Err(Trouble::Broken(Failure::closing()));
         };
         let mut tx = Tx {
-            conn,
+            script: Script::begin(conn, &mut self.texts),
             memory: &mut self.memory,
             changes: Changes::default(),
             now: self.seams.clock.now(),
@@ -483,9 +509,6 @@ fn gather(first: Request, inbox: &mut mpsc::Receiver<Request>) -> Vec<Request> {
 /// Results first, so that what they free is free for the rest; marks last, so that a cancel of the
 /// same batch is seen.
 async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::Error> {
-    sqlx::query("begin immediate")
-        .execute(&mut *tx.conn)
-        .await?;
     if tx.is_proof {
         prove(tx).await?;
     }
@@ -555,9 +578,17 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
         }
     }
     incidents::wake(tx).await?;
-    write_counts(tx).await?;
+    write_counts(tx)?;
     events::build(tx).await?;
-    sqlx::query("commit").execute(&mut *tx.conn).await?;
+    let asked = std::mem::take(&mut tx.changes.asked);
+    tx.script.commit().await?;
+    let asked = asked.map(|asked| tx.script.take(asked));
+    let waiting = fresh::waiting(&asked.unwrap_or_default());
+    for answer in &mut answers {
+        if let Answer::Accept(Ok(accepted)) = answer {
+            fresh::tell(accepted, &waiting);
+        }
+    }
     Ok(answers)
 }
 
@@ -567,12 +598,12 @@ async fn prove(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         "insert into meta (name, value) values ('proof', hex(randomblob(8)))
          on conflict (name) do update set value = excluded.value",
     )
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await
     .map(drop)
 }
 
-async fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     let mut rows: Vec<serde_json::Value> = tx
         .changes
         .counts
@@ -586,14 +617,12 @@ async fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    tx.put(
         "insert into counter (app, name, value)
          select value ->> 0, value ->> 1, value ->> 2 from json_each(?1) where true
          on conflict (app, name) do update set value = value + excluded.value",
-    )
-    .bind(serde_json::Value::Array(rows).to_string())
-    .execute(&mut *tx.conn)
-    .await?;
+        &[serde_json::Value::Array(rows).to_string().into()],
+    )?;
     Ok(())
 }
 

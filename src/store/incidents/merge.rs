@@ -31,13 +31,13 @@ pub(super) async fn merge(
     )
     .bind(parent)
     .bind(&list)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     let before = sqlx::query(
         "select * from job where seq in (select value from json_each(?1)) and stands = 1",
     )
     .bind(&list)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in &before {
         pause::left(tx, mark::head(row));
@@ -53,7 +53,7 @@ pub(super) async fn merge(
     )
     .bind(&list)
     .bind(tx.now.wall_ms)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for row in &rows {
         dependents::touch(tx, row);
@@ -71,7 +71,7 @@ pub(in crate::store) async fn merged_into(
           where dependency.child = ?1 and dependency.role = 'merged'",
     )
     .bind(seq)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     Ok(id.and_then(|id| id.try_into().ok()).map(JobId))
 }
@@ -90,7 +90,7 @@ pub(super) async fn begin_telling(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sql
          returning parent",
     )
     .bind(jobs)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let late: Vec<i64> = sqlx::query_scalar(
         "insert into merging (parent, digest)
@@ -105,7 +105,7 @@ pub(super) async fn begin_telling(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sql
          returning parent",
     )
     .bind(jobs)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for parent in parents.into_iter().chain(late) {
         tell(tx, parent).await?;
@@ -116,7 +116,7 @@ pub(super) async fn begin_telling(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sql
 /// Goes on telling. `true`: there is more.
 pub(in crate::store) async fn go_on(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
     let parent: Option<i64> = sqlx::query_scalar("select parent from merging limit 1")
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     match parent {
         Some(parent) => tell(tx, parent).await.map(|()| true),
@@ -128,7 +128,7 @@ pub(in crate::store) async fn go_on(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error
 async fn tell(tx: &mut Tx<'_>, parent: i64) -> Result<(), sqlx::Error> {
     let row = sqlx::query("select id, state, error from job where seq = ?1")
         .bind(parent)
-        .fetch_optional(&mut *tx.conn)
+        .fetch_optional(tx.conn().await?)
         .await?;
     let state = row
         .as_ref()
@@ -146,7 +146,7 @@ async fn tell(tx: &mut Tx<'_>, parent: i64) -> Result<(), sqlx::Error> {
     }
     sqlx::query("delete from merging where parent = ?1")
         .bind(parent)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }
@@ -166,7 +166,7 @@ async fn end(
     )
     .bind(parent)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     if children.is_empty() {
         return Ok(false);
@@ -189,7 +189,7 @@ async fn end(
     .bind(tx.now.wall_ms)
     .bind(error)
     .bind(json!({"merged_into": id.to_string()}).to_string())
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     if state == State::Done {
         sqlx::query(
@@ -198,7 +198,7 @@ async fn end(
         )
         .bind(parent)
         .bind(json!(children).to_string())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     rows.sort_by_key(|row| row.get::<i64, _>("settle_seq"));
@@ -228,7 +228,7 @@ async fn revive(tx: &mut Tx<'_>, parent: i64) -> Result<bool, sqlx::Error> {
     )
     .bind(parent)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     let seqs: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
     sqlx::query(
@@ -236,7 +236,7 @@ async fn revive(tx: &mut Tx<'_>, parent: i64) -> Result<bool, sqlx::Error> {
           where seq in (select value from json_each(?1)) and finished_ms is not null",
     )
     .bind(json!(seqs).to_string())
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     for row in &rows {
         let seq: i64 = row.get("seq");
@@ -261,12 +261,12 @@ async fn tell_members(tx: &mut Tx<'_>, parent: i64) -> Result<bool, sqlx::Error>
     )
     .bind(parent)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     sqlx::query("update merging set told = coalesce(?2, told) where parent = ?1")
         .bind(parent)
         .bind(members.last())
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     let full = members.len() as i64 == ROWS;
     tx.changes.incidents.woken.extend(members);

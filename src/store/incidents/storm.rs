@@ -293,7 +293,7 @@ pub(super) async fn told(
         .bind(now_ms)
         .bind(waits)
         .bind(joined)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     if messages > 0 {
@@ -306,7 +306,7 @@ pub(super) async fn told(
         .bind(&write.receiver)
         .bind(now_ms.div_euclid(1000))
         .bind(messages)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     }
     Ok(())
@@ -322,7 +322,7 @@ pub(super) async fn settled(tx: &mut Tx<'_>, jobs: &str) -> Result<(), sqlx::Err
                                and job.state in ('queued', 'sending') and job.blocked = 0)",
     )
     .bind(jobs)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -332,7 +332,7 @@ pub(super) async fn member_changed(tx: &mut Tx<'_>, seq: i64) -> Result<(), sqlx
     sqlx::query("update incident set due_ms = min(coalesce(due_ms, ?2), ?2), member_changes = member_changes + 1 where seq = ?1")
         .bind(seq)
         .bind(tx.now.wall_ms.saturating_add(TOLD_AGAIN_MS))
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }
@@ -351,7 +351,7 @@ pub(super) async fn members_leave(
     .bind(members)
     .bind(to)
     .bind(tx.now.wall_ms.saturating_add(TOLD_AGAIN_MS))
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -360,7 +360,7 @@ pub(super) async fn members_leave(
 pub(in crate::store) async fn drop_told(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     sqlx::query("delete from told_second where second < ?1")
         .bind(tx.now.wall_ms.div_euclid(1000) - 2 * TOLD_S)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(())
 }

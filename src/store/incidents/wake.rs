@@ -31,7 +31,7 @@ pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
                 and (incident, job) in (select value ->> 0, value ->> 1 from json_each(?1))",
         )
         .bind(&jobs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
         storm::settled(tx, &jobs).await?;
         // What ends here may be the job of a digest, too; then there is another round.
@@ -49,7 +49,7 @@ pub(in crate::store) async fn wake(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     )
     .bind(json!(woken).to_string())
     .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     tx.changes.incidents.is_due = true;
     Ok(())
@@ -74,7 +74,7 @@ async fn put_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
                                   where member.digest = incident.seq and member.state = 'firing'))",
     )
     .bind(&again)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for rung in rungs {
         act::cancel_unwanted(tx, rung, "it was stopped while it was under way").await?;
@@ -87,7 +87,7 @@ async fn put_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
           where not (link.role in ('card', 'update') and link.tag = incident.tag)",
     )
     .bind(&again)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     tx.changes.incidents.woken.extend(woken);
     Ok(())
@@ -124,7 +124,7 @@ pub(in crate::store) async fn drop_old(tx: &mut Tx<'_>) -> Result<bool, sqlx::Er
     )
     .bind(until)
     .bind(ROWS)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     if rows.is_empty() {
         return Ok(false);
@@ -136,15 +136,15 @@ pub(in crate::store) async fn drop_old(tx: &mut Tx<'_>) -> Result<bool, sqlx::Er
           where seq in (select job from incident_job where incident in (select value from json_each(?1)))",
     )
     .bind(&seqs)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     sqlx::query("delete from incident_job where incident in (select value from json_each(?1))")
         .bind(&seqs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     sqlx::query("delete from incident where seq in (select value from json_each(?1))")
         .bind(&seqs)
-        .execute(&mut *tx.conn)
+        .execute(tx.conn().await?)
         .await?;
     Ok(rows.len() as i64 == ROWS)
 }

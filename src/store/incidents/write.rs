@@ -159,7 +159,7 @@ async fn before(
         sqlx::query("select seq, state, digest, tag from incident where id = ?1 and version = ?2")
             .bind(id.0.as_slice())
             .bind(version)
-            .fetch_optional(&mut *tx.conn)
+            .fetch_optional(tx.conn().await?)
             .await?;
     Ok(row.and_then(|row| {
         Some(Before {
@@ -178,11 +178,11 @@ async fn is_next(tx: &mut Tx<'_>, write: &IncidentWrite) -> Result<bool, sqlx::E
     )
     .bind(&write.route)
     .bind(&write.group)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let taken: bool = sqlx::query_scalar("select exists (select 1 from incident where id = ?1)")
         .bind(write.id.0.as_slice())
-        .fetch_one(&mut *tx.conn)
+        .fetch_one(tx.conn().await?)
         .await?;
     let after = write.after.as_ref().map(|after| after.0.as_slice());
     Ok(!taken && newest.as_deref() == after)
@@ -225,7 +225,7 @@ async fn job_of(
     .bind(id.0.as_slice())
     .bind(incident)
     .bind(tx.now.wall_ms)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     Ok(row.as_ref().and_then(Of::read))
 }
@@ -237,7 +237,7 @@ async fn newest_card(tx: &mut Tx<'_>, digest: Option<i64>) -> Result<Option<Of>,
            from job where seq = (select max(job) from incident_job where incident = ?1 and role = 'card')",
     )
     .bind(digest)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     Ok(row.as_ref().and_then(Of::read))
 }
@@ -337,7 +337,7 @@ async fn put(tx: &mut Tx<'_>, write: &IncidentWrite, seq: Option<i64>) -> Result
     .bind(&write.tag)
     .bind(write.members_seen)
     .bind(tx.now.wall_ms + storm::TOLD_AGAIN_MS)
-    .fetch_one(&mut *tx.conn)
+    .fetch_one(tx.conn().await?)
     .await
 }
 
@@ -365,7 +365,7 @@ async fn own(
     )
     .bind(&links)
     .bind(seq)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     sqlx::query(
         "insert into incident_job (incident, job, role, n, tag)
@@ -374,14 +374,14 @@ async fn own(
     )
     .bind(&links)
     .bind(seq)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     if !write.steps.iter().any(shows_new) {
         return Ok(None);
     }
     sqlx::query_scalar("select max(job) from incident_job where incident = ?1 and role = 'card'")
         .bind(seq)
-        .fetch_one(&mut *tx.conn)
+        .fetch_one(tx.conn().await?)
         .await
 }
 
@@ -409,7 +409,7 @@ async fn change(tx: &mut Tx<'_>, ground: &Ground, step: &Step) -> Result<(), sql
             .bind(tx.now.wall_ms)
             .bind(tx.options.give_up_ms)
             .bind(degraded.as_ref().and_then(|down| serde_json::to_string(down).ok()))
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
             sqlx::query(
                 "update incident_job set tag = ?2
@@ -417,7 +417,7 @@ async fn change(tx: &mut Tx<'_>, ground: &Ground, step: &Step) -> Result<(), sql
             )
             .bind(seq(job))
             .bind(tag)
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
             tx.changes.touched.push(*job);
             Ok(())
@@ -430,7 +430,7 @@ async fn change(tx: &mut Tx<'_>, ground: &Ground, step: &Step) -> Result<(), sql
                   where job = ?1 and incident = (select incident from job where seq = ?1)",
             )
             .bind(seq(job))
-            .execute(&mut *tx.conn)
+            .execute(tx.conn().await?)
             .await?;
             Ok(())
         }
@@ -448,7 +448,7 @@ async fn release(tx: &mut Tx<'_>, seq: i64, id: JobId) -> Result<(), sqlx::Error
     .bind(seq)
     .bind(tx.now.wall_ms)
     .bind(tx.options.give_up_ms)
-    .fetch_optional(&mut *tx.conn)
+    .fetch_optional(tx.conn().await?)
     .await?;
     let Some(row) = row else { return Ok(()) };
     tx.changes.touched.push(id);
@@ -474,7 +474,7 @@ async fn join(tx: &mut Tx<'_>, seq: i64, members: &[(i64, String)]) -> Result<()
     .bind(json!(members).to_string())
     .bind(seq)
     .bind(tx.now.wall_ms)
-    .execute(&mut *tx.conn)
+    .execute(tx.conn().await?)
     .await?;
     Ok(())
 }
@@ -486,7 +486,7 @@ async fn calm(tx: &mut Tx<'_>, digest: i64) -> Result<(), sqlx::Error> {
         "select exists (select 1 from incident where digest = ?1 and state = 'firing')",
     )
     .bind(digest)
-    .fetch_one(&mut *tx.conn)
+    .fetch_one(tx.conn().await?)
     .await?;
     if firing {
         return Ok(());
@@ -496,7 +496,7 @@ async fn calm(tx: &mut Tx<'_>, digest: i64) -> Result<(), sqlx::Error> {
           where link.incident = ?1 and link.noticed = 0 and link.role = 'rung' and job.state = 'queued'",
     )
     .bind(digest)
-    .fetch_all(&mut *tx.conn)
+    .fetch_all(tx.conn().await?)
     .await?;
     for rung in rungs {
         act::cancel_unwanted(tx, rung, "none of the incidents in the digest fires unseen").await?;

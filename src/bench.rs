@@ -2,4 +2,5 @@
 //! not in a normal build.
 
 pub use crate::dispatch::bench::{Judging, Picking, Windows};
+pub use crate::dispatch::trial::day::{Day, Drain, Wait, day};
 pub use crate::http::bench::jobs;

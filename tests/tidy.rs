@@ -28,7 +28,10 @@ const MAP: &[(&str, &[&str])] = &[
             "clock",
         ],
     ),
-    ("src/bench.rs", &["dispatch::bench", "http::bench"]),
+    (
+        "src/bench.rs",
+        &["dispatch::bench", "dispatch::trial", "http::bench"],
+    ),
     ("src/cli/routes.rs", &["alerts", "config", "clock"]),
     ("src/cli/demo/", &["daemon", "config", "feishu_sandbox"]),
     ("src/cli/sandbox.rs", &["feishu_sandbox"]),

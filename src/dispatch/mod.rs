@@ -23,8 +23,8 @@ mod pace;
 mod perform;
 mod readback;
 mod run;
-#[cfg(test)]
-mod trial;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod trial;
 mod ways;
 
 pub(crate) use self::handle::{App, Dispatcher};

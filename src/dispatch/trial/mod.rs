@@ -2,13 +2,21 @@
 //!
 //! Lanes, windows, pauses and breakers are the real ones (`core`); the table is queues in memory, Feishu a
 //! list of arrivals that is judged afterwards by whoever asks. One seed, one run. Nothing here knows how
-//! `pace` counts. `cargo test -- --nocapture trial` prints the figures.
+//! `pace` counts. `cargo test -- --nocapture trial` prints the figures; `day` is also a part of the benches.
+#![cfg_attr(not(test), expect(dead_code, reason = "most of it is for the tests"))]
 
+#[cfg(test)]
 mod crash;
+pub(crate) mod day;
+#[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod fairness;
+#[cfg(test)]
 mod order;
+#[cfg(test)]
 mod outage;
+#[cfg(test)]
 mod starved;
 
 use std::cmp::Reverse;
@@ -48,7 +56,8 @@ impl Dice {
 
     /// From `least` to `most`, both included.
     pub(super) fn roll(&mut self, least: i64, most: i64) -> i64 {
-        least + i64::try_from(self.next() % (most - least + 1).unsigned_abs()).unwrap()
+        let one = self.next() % (most - least + 1).unsigned_abs();
+        least + i64::try_from(one).expect("less than an i64")
     }
 }
 
@@ -408,7 +417,7 @@ fn refused(mut times: Vec<i64>, len_ms: i64, most: u32) -> (u32, u32) {
     times.sort_unstable();
     let within = |from: usize| times[from..].partition_point(|at| *at < times[from] + len_ms);
     let fullest = (0..times.len()).map(within).max().unwrap_or(0);
-    let fullest = u32::try_from(fullest).unwrap();
+    let fullest = u32::try_from(fullest).expect("fewer calls than that");
     if fullest <= most {
         return (fullest, 0);
     }

@@ -3,6 +3,9 @@
 //! One relay is filled step by step, over one chat, a thousand, or one for each job; at each step it is measured
 //! with that many queued: jobs that are only taken, then as many in as out. At the last step come memory, a start
 //! after an orderly end, and one after `kill -9`. The ceilings go the same way as far as they can.
+//!
+//! Memory takes its time to be given back and hardly differs from run to run, and the ceiling with lanes is there to
+//! explain: both are looked at in the first run only.
 
 use std::path::Path;
 
@@ -10,8 +13,9 @@ use serde_json::Value;
 
 use crate::common::process::{BenchError, Helper, Relay, folder};
 use crate::common::quiet::{Beside, Look};
+use crate::common::usage::rss_anon_mib;
 use crate::growth::{Growth, many};
-use crate::load::Ask;
+use crate::load::{Ask, CHATS};
 use crate::report::{Goal, Row};
 use crate::rows::{Bench, Ceiling, Flood, flood, goes, held, hold, load_with_door, number, resume};
 
@@ -31,24 +35,46 @@ const SLOWLY_MS: u64 = 20;
 struct Grown {
     enqueue: Vec<Flood>,
     through: Vec<Flood>,
-    /// MiB: right after the fill and a flood, and a while later, while few jobs come and are sent.
-    busy_mib: f64,
-    steady_mib: f64,
+    memory: Option<Memory>,
     ready_ms: f64,
     ready_killed_ms: f64,
     log_mib: f64,
-    /// Jobs a second with nothing queued, and with all of it.
+    rates: Option<Rates>,
+}
+
+/// MiB.
+struct Memory {
+    /// Of a relay with a short queue, while few jobs come and are sent.
+    few: f64,
+    /// Right after all that was measured.
+    busy: f64,
+    /// A while later, while few jobs come and are sent.
+    steady: f64,
+}
+
+/// Jobs a second, with nothing queued and with all of it.
+struct Rates {
     empty: f64,
     full: f64,
+}
+
+/// What is looked at beside the costs.
+#[derive(Clone, Copy)]
+struct Also {
+    memory: bool,
+    rates: bool,
 }
 
 /// Rows and growths, lanes by lanes.
 pub(crate) fn backlog(bench: &Bench) -> Result<(Vec<Row>, Vec<Growth>), BenchError> {
     let queued = if bench.quick { QUEUED_QUICK } else { QUEUED };
     let mut found = Found::new(queued);
-    for _ in 0..bench.runs {
-        found.add_relays(bench, queued)?;
-        found.add_ceilings(bench, queued)?;
+    for run in 0..bench.runs {
+        found.add_relays(bench, queued, run == 0)?;
+        found.add_ceiling(bench, queued)?;
+        if run == 0 {
+            found.add_ceiling_with_lanes(bench, queued)?;
+        }
     }
     Ok(found.into_tables())
 }
@@ -64,14 +90,15 @@ struct Found {
     memory: [Row; 3],
     busy: [Row; 3],
     relays: [Costs; 3],
-    ceilings: [Costs; 2],
+    ceiling: Costs,
+    with_lanes: [Costs; 2],
 }
 
 impl Found {
     fn new(queued: &'static [u32]) -> Found {
         let most = queued[queued.len() - 1];
         let all = many(most);
-        let lanes = [1, 1000, most];
+        let lanes = [1, CHATS, most];
         let enqueue = format!("{CONNECTIONS} connections, {all} queued");
         let ready = format!("ready with {all} queued");
         let row = |name: String, unit, goal| Row::new(name, unit, "", goal);
@@ -91,28 +118,34 @@ impl Found {
                 row(name, "MiB", Goal::None)
             }),
             relays: lanes.map(|lanes| Costs::new("relay", lanes, true, queued)),
-            ceilings: [
-                Costs::new("ceiling", 1000, false, queued),
-                Costs::new("ceiling with lanes", most, false, queued),
-            ],
+            ceiling: Costs::new("ceiling", CHATS, false, queued),
+            with_lanes: [CHATS, most]
+                .map(|lanes| Costs::new("ceiling with lanes", lanes, false, queued)),
         }
     }
 
-    fn add_relays(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
+    fn add_relays(
+        &mut self,
+        bench: &Bench,
+        queued: &[u32],
+        memory: bool,
+    ) -> Result<(), BenchError> {
         let mut all = Vec::new();
         for (place, costs) in self.relays.iter_mut().enumerate() {
+            let rates = costs.lanes == CHATS;
             let look = Look::now();
-            let few_mib = few(bench, costs.lanes)?;
-            let grown = grow(bench, costs.lanes, queued)?;
+            let grown = grow(bench, costs.lanes, queued, Also { memory, rates })?;
             let beside = look.since();
-            self.memory[place].add(Some(few_mib), grown.steady_mib, &[beside]);
-            self.busy[place].add(None, grown.busy_mib, &[beside]);
             costs.add(&grown.enqueue, &grown.through, beside);
+            if let Some(memory) = &grown.memory {
+                self.memory[place].add(Some(memory.few), memory.steady, &[beside]);
+                self.busy[place].add(None, memory.busy, &[beside]);
+            }
+            if let Some(rates) = &grown.rates {
+                self.full.add(Some(rates.empty), rates.full, &[beside]);
+            }
             all.push((grown, beside));
         }
-        let (thousand, beside) = &all[1];
-        self.full
-            .add(Some(thousand.empty), thousand.full, &[*beside]);
         let besides: Vec<Beside> = all.iter().map(|(_, beside)| *beside).collect();
         for (row, figure) in [
             (
@@ -128,15 +161,28 @@ impl Found {
         Ok(())
     }
 
-    fn add_ceilings(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
-        for (place, costs) in self.ceilings.iter_mut().enumerate() {
+    fn add_ceiling(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
+        let look = Look::now();
+        let (enqueue, rates) = {
+            let (ceiling, enqueue) = grow_ceiling(bench, false, CHATS, queued)?;
+            let other = Ceiling::start(bench, false, None)?;
+            let empty = flood(bench, other.goes(CHATS), CONNECTIONS)?.per_second;
+            let full = flood(bench, ceiling.goes(CHATS), CONNECTIONS)?.per_second;
+            (enqueue, Rates { empty, full })
+        };
+        let beside = look.since();
+        self.ceiling.add(&enqueue, &[], beside);
+        self.ceiling_full
+            .add(Some(rates.empty), rates.full, &[beside]);
+        Ok(())
+    }
+
+    fn add_ceiling_with_lanes(&mut self, bench: &Bench, queued: &[u32]) -> Result<(), BenchError> {
+        for costs in &mut self.with_lanes {
             let look = Look::now();
-            let grown = grow_ceiling(bench, place == 1, costs.lanes, queued)?;
-            let beside = look.since();
-            costs.add(&grown.enqueue, &[], beside);
-            if let Some((empty, full)) = grown.rates {
-                self.ceiling_full.add(Some(empty), full, &[beside]);
-            }
+            let (ceiling, enqueue) = grow_ceiling(bench, true, costs.lanes, queued)?;
+            drop(ceiling);
+            costs.add(&enqueue, &[], look.since());
         }
         Ok(())
     }
@@ -151,7 +197,8 @@ impl Found {
         ];
         rows.extend(self.memory);
         rows.extend(self.busy);
-        let costs = self.relays.into_iter().chain(self.ceilings);
+        let ceilings = [self.ceiling].into_iter().chain(self.with_lanes);
+        let costs = self.relays.into_iter().chain(ceilings);
         (rows, costs.flat_map(Costs::into_growths).collect())
     }
 }
@@ -213,7 +260,7 @@ fn few(bench: &Bench, lanes: u32) -> Result<f64, BenchError> {
     let goes = goes(&relay, lanes);
     let jobs = QUEUED[0];
     load.ask(&Ask::Fill { goes, jobs })?;
-    steady(&mut load, &relay, lanes, 100)
+    steady(&mut load, &relay, lanes, if bench.quick { 50 } else { 100 })
 }
 
 /// What the relay holds while so many jobs come slowly and are sent.
@@ -226,7 +273,7 @@ fn steady(load: &mut Helper, relay: &Relay, lanes: u32, jobs: u32) -> Result<f64
     Ok(number(&answer["rss_anon_mib"]))
 }
 
-fn grow(bench: &Bench, lanes: u32, queued: &[u32]) -> Result<Grown, BenchError> {
+fn grow(bench: &Bench, lanes: u32, queued: &[u32], also: Also) -> Result<Grown, BenchError> {
     let folder = folder(&bench.folder)?;
     let (mut load, door) = load_with_door()?;
     let start = |limits| Relay::start(&bench.relay, folder.path(), door, limits);
@@ -252,17 +299,17 @@ fn grow(bench: &Bench, lanes: u32, queued: &[u32]) -> Result<Grown, BenchError> 
         )?);
         there = queued + SOME;
     }
-    let empty = held(bench, CONNECTIONS)?.per_second;
-    let full = flood(bench, goes_there, CONNECTIONS)?.per_second;
-    let busy_mib = crate::common::usage::rss_anon_mib(goes_there.pid);
-    relay.limit()?;
-    resume(&mut load, &relay)?;
-    let steady_mib = steady(
-        &mut load,
-        &relay,
-        lanes,
-        if bench.quick { 250 } else { 600 },
-    )?;
+    let rates = match also.rates {
+        true => Some(Rates {
+            empty: held(bench, CONNECTIONS)?.per_second,
+            full: flood(bench, goes_there, CONNECTIONS)?.per_second,
+        }),
+        false => None,
+    };
+    let memory = match also.memory {
+        true => Some(memory(bench, &mut load, &relay, lanes)?),
+        false => None,
+    };
     relay.process.stop()?;
     let relay = start(true)?;
     let ready_ms = relay.ready_after.as_secs_f64() * 1e3;
@@ -274,13 +321,28 @@ fn grow(bench: &Bench, lanes: u32, queued: &[u32]) -> Result<Grown, BenchError> 
     Ok(Grown {
         enqueue,
         through,
-        busy_mib,
-        steady_mib,
+        memory,
         ready_ms,
         ready_killed_ms,
         log_mib,
-        empty,
-        full,
+        rates,
+    })
+}
+
+/// Feishu's limits are on from here on: without them the queue would be empty again at once.
+fn memory(
+    bench: &Bench,
+    load: &mut Helper,
+    relay: &Relay,
+    lanes: u32,
+) -> Result<Memory, BenchError> {
+    let busy = rss_anon_mib(relay.process.pid());
+    relay.limit()?;
+    resume(load, relay)?;
+    Ok(Memory {
+        steady: steady(load, relay, lanes, if bench.quick { 250 } else { 2500 })?,
+        busy,
+        few: few(bench, lanes)?,
     })
 }
 
@@ -312,18 +374,13 @@ fn taken(load: &mut Helper, ask: &Ask) -> Result<Flood, BenchError> {
     Ok(Flood::of(&answer))
 }
 
-/// What a ceiling showed; without lanes also its jobs a second with nothing queued, and with all of it.
-struct GrownCeiling {
-    enqueue: Vec<Flood>,
-    rates: Option<(f64, f64)>,
-}
-
+/// A ceiling that was filled, and what a job cost it on the way.
 fn grow_ceiling(
     bench: &Bench,
     with_lanes: bool,
     lanes: u32,
     queued: &[u32],
-) -> Result<GrownCeiling, BenchError> {
+) -> Result<(Ceiling, Vec<Flood>), BenchError> {
     let ceiling = Ceiling::start(bench, with_lanes, None)?;
     let goes = ceiling.goes(lanes);
     let mut load = Helper::start(&["load"])?;
@@ -341,15 +398,7 @@ fn grow_ceiling(
         )?);
         there = queued + SOME;
     }
-    if with_lanes {
-        let rates = None;
-        return Ok(GrownCeiling { enqueue, rates });
-    }
-    let other = Ceiling::start(bench, false, None)?;
-    let empty = flood(bench, other.goes(lanes), CONNECTIONS)?.per_second;
-    let full = flood(bench, goes, CONNECTIONS)?.per_second;
-    let rates = Some((empty, full));
-    Ok(GrownCeiling { enqueue, rates })
+    Ok((ceiling, enqueue))
 }
 
 fn mib(path: &Path) -> f64 {

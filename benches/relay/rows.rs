@@ -56,7 +56,7 @@ impl Bench {
 
     /// Of what is measured again and again.
     pub(crate) fn short(&self) -> (u64, u64) {
-        if self.quick { (200, 600) } else { (300, 1500) }
+        if self.quick { (200, 600) } else { (300, 1200) }
     }
 }
 
@@ -353,7 +353,7 @@ pub(crate) fn hot_chat(bench: &Bench) -> Result<Vec<Row>, BenchError> {
                 road.fill(queued)?;
             }
             // With the five a second of the hot chat this stays below the app's 1000 a minute.
-            let (messages, every_ms) = if bench.quick { (40, 120) } else { (100, 120) };
+            let (messages, every_ms) = if bench.quick { (40, 120) } else { (60, 120) };
             road.probe(1, 20, every_ms)?;
             road.probe(21, messages, every_ms)
         };

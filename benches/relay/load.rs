@@ -383,7 +383,7 @@ impl Posts {
         }
         let (seconds, cpu, messages) = taken.await.map_err(stopped)?;
         let posted = took_us.len() as f64;
-        // As much comes in as goes out, but for what is on its way.
+        // No more comes in than goes out, and it may be less.
         let jobs = match look.door {
             Some(_) => f64::midpoint(posted, messages),
             None => posted,

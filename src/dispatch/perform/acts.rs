@@ -111,12 +111,12 @@ pub(super) fn request(marked: &Marked, words: &Words) -> Result<Request, Misfit>
 }
 
 fn content(words: &Words) -> Result<Content, Misfit> {
-    Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))
+    Content::unchecked(&words.message()).map_err(|flaws| misfit(&flaws))
 }
 
 /// A card as an object, where the platform takes it so.
 fn card(words: &Words) -> Result<Box<RawValue>, Misfit> {
-    let card = CardObject::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let card = CardObject::unchecked(&words.message()).map_err(|flaws| misfit(&flaws))?;
     Ok(card.card)
 }
 

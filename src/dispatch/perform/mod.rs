@@ -5,6 +5,7 @@
 
 mod acts;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use feishu_im::answers::{
@@ -88,7 +89,16 @@ impl Words {
         IdType::from_name(self.text(name)?).ok_or_else(|| Misfit(format!("{name:?} is unknown")))
     }
 
-    /// The content's args, with the key of an image that another job brought.
+    /// The args with the content of a message among them: the args themselves, uncopied, unless another job
+    /// brought the image.
+    fn message(&self) -> Cow<'_, Map<String, Value>> {
+        match self.resolved.contains_key("image") {
+            true => Cow::Owned(self.content()),
+            false => Cow::Borrowed(&self.args),
+        }
+    }
+
+    /// The content's args alone, with the key of an image that another job brought.
     fn content(&self) -> Map<String, Value> {
         let mut content: Map<String, Value> = self
             .args
@@ -266,7 +276,7 @@ pub(super) fn sent_content(
     rung: u8,
 ) -> Result<(String, String), Misfit> {
     let words = Words::read(args, resolved, None)?;
-    let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = Content::unchecked(&words.message()).map_err(|flaws| misfit(&flaws))?;
     let content = content.lowered(rung);
     Ok((content.msg_type, content.content))
 }
@@ -290,7 +300,7 @@ pub(super) fn hook_content(marked: &Marked) -> Result<HookContent, Misfit> {
 }
 
 fn send(marked: &Marked, words: &Words) -> Result<Request, Misfit> {
-    let content = Content::unchecked(&words.content()).map_err(|flaws| misfit(&flaws))?;
+    let content = Content::unchecked(&words.message()).map_err(|flaws| misfit(&flaws))?;
     let content = content.lowered(marked.rung);
     let uuid = uuid(marked, words);
     let send = op::SendMessage {

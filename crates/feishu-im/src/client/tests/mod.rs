@@ -1,5 +1,6 @@
 //! The client against a server that misbehaves on command, over loopback.
 
+mod cost;
 mod hooks;
 mod outcomes;
 mod server;

@@ -1,6 +1,7 @@
 //! A server of a few lines: reads whole requests, does what it is told, remembers what it saw.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     count: watch::Receiver<usize>,
+    opened: Arc<AtomicUsize>,
 }
 
 pub(super) fn json(body: impl Into<String>) -> Act {
@@ -56,12 +58,20 @@ impl Server {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (counter, count) = watch::channel(0);
         let (act, all, counter) = (Arc::new(act), seen.clone(), Arc::new(counter));
+        let opened = Arc::<AtomicUsize>::default();
+        let connections = Arc::clone(&opened);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, act.clone(), all.clone(), counter.clone()));
             }
         });
-        Server { url, seen, count }
+        Server {
+            url,
+            seen,
+            count,
+            opened,
+        }
     }
 
     /// A server whose token endpoint answers `t-1`, and everything else `act`.
@@ -76,6 +86,11 @@ impl Server {
             }
         })
         .await
+    }
+
+    /// Connections that were opened so far.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
     }
 
     pub(super) fn seen(&self, part: &str) -> Vec<Seen> {

@@ -182,10 +182,7 @@ pub(super) async fn batches_today(
 }
 
 /// Days that nobody asks about any more.
-pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from day_use where day < ?1")
-        .bind(day(tx.now.wall_ms - DAYS_KEPT * DAY_MS))
-        .execute(tx.conn().await?)
-        .await?;
-    Ok(())
+pub(super) fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let until = day(tx.now.wall_ms - DAYS_KEPT * DAY_MS);
+    tx.put("delete from day_use where day < ?1", &[until.into()])
 }

@@ -106,12 +106,9 @@ pub(super) async fn remember(tx: &mut Tx<'_>, row: &SqliteRow) -> Result<(), sql
 }
 
 /// Keys of that age are dropped: the bytes go anew then.
-pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from upload_key where at_ms <= ?1")
-        .bind(tx.now.wall_ms.saturating_sub(tx.options.retention_ms))
-        .execute(tx.conn().await?)
-        .await?;
-    Ok(())
+pub(super) fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let until = tx.now.wall_ms.saturating_sub(tx.options.retention_ms);
+    tx.put("delete from upload_key where at_ms <= ?1", &[until.into()])
 }
 
 /// Does Feishu say that it does not know a key? Source: feishu/README.md (image/file keys), feishu/errors.md,

@@ -160,22 +160,16 @@ pub(super) async fn open_up(tx: &mut Tx<'_>, app: Option<AppId>) -> Result<(), s
 }
 
 /// Months and days that nobody asks about any more.
-pub(super) async fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+pub(super) fn drop_old(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     let month = Month::of(tx.now.wall_ms).earlier(MONTHS_KEPT).name();
     for old in [
         "delete from ledger where month < ?1",
         "delete from month_word where month < ?1",
     ] {
-        sqlx::query(old)
-            .bind(&month)
-            .execute(tx.conn().await?)
-            .await?;
+        tx.put(old, &[month.as_str().into()])?;
     }
-    sqlx::query("delete from ledger_day where day < ?1")
-        .bind(month::day(tx.now.wall_ms - DAYS_KEPT * DAY_MS))
-        .execute(tx.conn().await?)
-        .await?;
-    Ok(())
+    let day = month::day(tx.now.wall_ms - DAYS_KEPT * DAY_MS);
+    tx.put("delete from ledger_day where day < ?1", &[day.into()])
 }
 
 /// What a dispatcher that begins must know of the present month.

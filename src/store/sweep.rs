@@ -5,6 +5,7 @@ use sqlx::Row;
 
 use crate::job::{AppId, Fault, Kind, State};
 use crate::store::finish;
+use crate::store::script::Asked;
 use crate::store::writer::Tx;
 use crate::store::{Pause, day, dependents, fold, incidents, keys, mark, month, pause};
 
@@ -12,45 +13,85 @@ use crate::store::{Pause, day, dependents, fold, incidents, keys, mark, month, p
 const ROWS: i64 = 1000;
 /// No retry waits longer.
 const RETRY_MAX_MS: i64 = 5 * 60_000;
+/// The row of `meta` that says up to which end content was dropped.
+const CONTENT_DROPPED: &str = "content_dropped_ms";
 /// Calls older than this are in no window any more, seconds: one minute, the longest time-out, some more.
 const CALLS_KEPT_S: i64 = 240;
 
-/// Returns whether a list was full, so that there is more to do at once.
+/// Returns whether a list was full, so that there is more to do at once. Whether there is anything to do at all
+/// is asked in one trip, since most of the time there is not.
 pub(super) async fn apply(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
-    pull_back(tx).await?;
-    let due = stand_due(tx).await?;
-    let over = end_overdue(tx).await?;
-    let old = drop_content(tx).await? | purge(tx).await?;
-    sqlx::query("delete from call_second where second < ?1")
-        .bind(tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S)
-        .execute(tx.conn().await?)
-        .await?;
+    pull_back(tx)?;
+    let questions = questions(tx)?;
+    let calls_until = tx.now.wall_ms.div_euclid(1000) - CALLS_KEPT_S;
+    tx.put(
+        "delete from call_second where second < ?1",
+        &[calls_until.into()],
+    )?;
+    keys::drop_old(tx)?;
+    day::drop_old(tx)?;
+    incidents::drop_told(tx)?;
+    month::drop_old(tx)?;
+    tx.conn().await?;
+    let [due, over, content, old, folding, merging, incidents] =
+        questions.map(|asked| !tx.script.take(asked).is_empty());
+    let mut more = due && stand_due(tx).await?;
+    more |= over && end_overdue(tx).await?;
+    more |= content && drop_content(tx).await?;
+    more |= old && purge(tx).await?;
     drop_left_uploads(tx).await?;
-    keys::drop_old(tx).await?;
-    day::drop_old(tx).await?;
-    incidents::drop_told(tx).await?;
-    month::drop_old(tx).await?;
-    let folding = fold::go_on(tx).await?;
-    let incidents = incidents::go_on(tx).await? | incidents::drop_old(tx).await?;
-    Ok(due || over || old || folding || incidents)
+    more |= folding && fold::go_on(tx).await?;
+    more |= merging && incidents::go_on(tx).await?;
+    more |= incidents && incidents::drop_old(tx).await?;
+    Ok(more)
+}
+
+/// Whether each step of a sweep may find anything, in their order: a seek each.
+fn questions(tx: &mut Tx<'_>) -> Result<[Asked; 7], sqlx::Error> {
+    let now = tx.now.wall_ms;
+    let content = now.saturating_sub(tx.options.content_retention_ms);
+    let rows = now.saturating_sub(tx.options.retention_ms);
+    let script = &mut tx.script;
+    Ok([
+        script.ask(
+            "select 1 from job
+              where state = 'queued' and stands = 0 and blocked = 0 and parked = 0 and run_ms <= ?1 limit 1",
+            &[now.into()],
+        )?,
+        script.ask(
+            "select 1 from job where state = 'queued' and deadline_ms <= ?1 limit 1",
+            &[now.into()],
+        )?,
+        script.ask(
+            "select 1 from job
+              where finished_ms <= ?1
+                and finished_ms > coalesce((select cast(value as integer) from meta where name = ?2), 0)
+              limit 1",
+            &[content.into(), CONTENT_DROPPED.into()],
+        )?,
+        script.ask("select 1 from job where finished_ms <= ?1 limit 1", &[rows.into()])?,
+        script.ask("select 1 from folding limit 1", &[])?,
+        script.ask("select 1 from merging limit 1", &[])?,
+        script.ask(
+            "select 1 from incident where state = 'resolved' and changed_ms <= ?1 limit 1",
+            &[rows.into()],
+        )?,
+    ])
 }
 
 /// The wall clock was set back: a retry is not further off than its cap. A schedule is a time of day.
 /// The jobs in lanes are the dispatcher's; asked after a start too, as nobody knows what was before.
-async fn pull_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+fn pull_back(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     let now = tx.now.wall_ms;
     let before = std::mem::replace(&mut tx.memory.swept_ms, now);
     if before <= now {
         return Ok(());
     }
-    sqlx::query(
+    tx.put(
         "update job set run_ms = ?1
           where state = 'queued' and stands = 0 and blocked = 0 and parked = 0 and run_ms > ?1 and attempt > 0 and own = 0",
+        &[now.saturating_add(RETRY_MAX_MS).into()],
     )
-    .bind(now.saturating_add(RETRY_MAX_MS))
-    .execute(tx.conn().await?)
-    .await?;
-    Ok(())
 }
 
 async fn stand_due(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
@@ -158,7 +199,7 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .now
         .wall_ms
         .saturating_sub(tx.options.content_retention_ms);
-    let from: i64 = meta(tx, "content_dropped_ms").await?;
+    let from: i64 = meta(tx, CONTENT_DROPPED).await?;
     let rows = sqlx::query("select seq, kind, args, finished_ms from job where finished_ms > ?1 and finished_ms <= ?2 order by finished_ms limit ?3")
         .bind(from)
         .bind(until)
@@ -183,7 +224,7 @@ async fn drop_content(tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
         .bind(json!(seqs).to_string())
         .execute(tx.conn().await?)
         .await?;
-    set_meta(tx, "content_dropped_ms", upto.max(from)).await?;
+    set_meta(tx, CONTENT_DROPPED, upto.max(from)).await?;
     Ok(full && upto > from)
 }
 

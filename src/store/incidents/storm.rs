@@ -357,10 +357,7 @@ pub(super) async fn members_leave(
 }
 
 /// What was told long ago does not count any more.
-pub(in crate::store) async fn drop_told(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from told_second where second < ?1")
-        .bind(tx.now.wall_ms.div_euclid(1000) - 2 * TOLD_S)
-        .execute(tx.conn().await?)
-        .await?;
-    Ok(())
+pub(in crate::store) fn drop_told(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let until = tx.now.wall_ms.div_euclid(1000) - 2 * TOLD_S;
+    tx.put("delete from told_second where second < ?1", &[until.into()])
 }

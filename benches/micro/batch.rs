@@ -10,7 +10,9 @@ use criterion::{Criterion, Throughput};
 use feishu_relay::bench::jobs;
 use feishu_relay::clock::Clock;
 use feishu_relay::job::{AppId, Attempt, Head, Marked, NewJob, Outcome, Permit, Steer};
-use feishu_relay::store::{Budget, End, Finish, MonthOf, Options, Store, UnknownMove};
+use feishu_relay::store::{
+    Budget, Closer, End, Finish, MonthOf, Options, Store, StoreError, UnknownMove,
+};
 use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -44,6 +46,7 @@ pub(crate) fn batch(criterion: &mut Criterion) {
                     let timed = (0..rounds).map(|_| house.round(&runtime, n, part));
                     timed.sum()
                 });
+                runtime.block_on(house.closer.close());
             });
         }
     }
@@ -52,6 +55,7 @@ pub(crate) fn batch(criterion: &mut Criterion) {
 /// A store that is told what stands in its lanes.
 struct House {
     store: Store,
+    closer: Closer,
     stood: mpsc::UnboundedReceiver<Vec<Head>>,
     _folder: tempfile::TempDir,
 }
@@ -76,15 +80,15 @@ impl House {
             }],
         };
         let (told, stood) = mpsc::unbounded_channel();
-        let store = runtime.block_on(async {
+        let opened = runtime.block_on(async {
             let (store, closer) = Store::open(options, Clock::system()).await?;
             store.attach(Arc::new(Nobody(told))).await?;
-            // It works until this process ends.
-            std::mem::forget(closer);
-            Ok::<_, feishu_relay::store::StoreError>(store)
+            Ok::<_, StoreError>((store, closer))
         });
+        let (store, closer) = opened.expect("the store opens");
         House {
-            store: store.expect("the store opens"),
+            store,
+            closer,
             stood,
             _folder: folder,
         }

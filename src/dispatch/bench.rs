@@ -20,6 +20,8 @@ use crate::store::LaneHead;
 const TIMEOUT_MS: i64 = 10_000;
 /// Lanes in one piece of a walk, as the loop reads them.
 const WALK: u32 = 256;
+/// What is over is forgotten so often, as the loop does it.
+const PRUNE_MS: i64 = 500;
 const OFF: Limits = Limits {
     app_minute: 0,
     app_second: 0,
@@ -107,6 +109,7 @@ pub struct Windows {
     next: usize,
     now_ns: i64,
     every_ns: i64,
+    prune_ms: i64,
 }
 
 impl Windows {
@@ -137,6 +140,7 @@ impl Windows {
             next: 0,
             now_ns: 0,
             every_ns,
+            prune_ms: 0,
         };
         // As full as they get: a second for each chat, a minute for the app.
         let calls = (8 * chats).max(1000);
@@ -157,8 +161,9 @@ impl Windows {
         };
         self.next += 1;
         self.now_ns += self.every_ns;
-        if self.next.is_multiple_of(1024) {
+        if now_ms >= self.prune_ms {
             self.pace.prune(now_ms);
+            self.prune_ms = now_ms + PRUNE_MS;
         }
         if black_box(self.pace.earliest(&ask, now_ms)) != Earliest::Now {
             return false;
@@ -236,6 +241,9 @@ impl Picking {
         let lane = self.lane_of(seq);
         self.first[lane] = seq + self.lanes.len() as i64;
         self.core.recorded(AppId(1), &self.lanes[lane], seq, true);
+        if now_ms % PRUNE_MS == 0 {
+            self.core.prune(now_ms);
+        }
         self.read();
         self.pick()
     }
@@ -263,10 +271,11 @@ impl Picking {
             let from = self
                 .lanes
                 .partition_point(|lane| **lane <= *walk.cursor.0.as_str());
-            let ours = walk.rank == Priority::Normal.rank();
-            let found = (from..self.lanes.len()).filter(|_| ours);
-            let found = found.take(WALK as usize).map(|lane| self.head(lane));
-            let found = found.collect();
+            let to = match walk.rank == Priority::Normal.rank() {
+                true => self.lanes.len().min(from + WALK as usize),
+                false => from,
+            };
+            let found = (from..to).map(|lane| self.head(lane)).collect();
             self.core.walked(&walk, found, now_ms);
         }
         let wanted = self.core.lanes.take_reads();

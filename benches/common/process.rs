@@ -128,7 +128,7 @@ pub(crate) struct Sandbox {
     pub(crate) address: SocketAddr,
     /// It says more than the address, and ends when nobody can hear it.
     _stdout: Option<BufReader<ChildStdout>>,
-    _process: Process,
+    pub(crate) process: Process,
 }
 
 impl Sandbox {
@@ -154,7 +154,7 @@ impl Sandbox {
             Ok(address) => Ok(Sandbox {
                 address,
                 _stdout: stdout,
-                _process: process,
+                process,
             }),
             Err(_) => Err(BenchError::Answer(format!(
                 "the sandbox said no address but {line:?}"
@@ -183,9 +183,20 @@ impl Relay {
         feishu: SocketAddr,
         limits: bool,
     ) -> Result<Relay, BenchError> {
+        let config = |address| config(address, feishu, limits);
+        Relay::with(binary, folder, feishu, config)
+    }
+
+    /// With the config that is made for its address.
+    pub(crate) fn with(
+        binary: &Path,
+        folder: &Path,
+        feishu: SocketAddr,
+        config: impl Fn(SocketAddr) -> String,
+    ) -> Result<Relay, BenchError> {
         let address = free_address()?;
         let path = folder.join("relay.toml");
-        std::fs::write(&path, config(address, feishu, limits)).map_err(file("the config"))?;
+        std::fs::write(&path, config(address)).map_err(file("the config"))?;
         let word = Word::listen()?;
         let began = Instant::now();
         let child = Command::new(binary)

@@ -13,6 +13,8 @@ mod common;
 
 mod backlog;
 mod ceiling;
+#[cfg(feature = "bench")]
+mod day;
 mod door;
 mod growth;
 mod load;
@@ -20,6 +22,8 @@ mod load;
 mod peers;
 mod report;
 mod rows;
+mod town;
+mod windows;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -73,6 +77,24 @@ enum Group {
     Delivered,
     Backlog,
     HotChat,
+    /// Three whole minutes by the clock.
+    Windows,
+    /// A whole minute by the clock for each number of apps; only when it is asked for.
+    Apps,
+    /// In virtual time; with the feature `bench`.
+    #[cfg(feature = "bench")]
+    Day,
+}
+
+impl Group {
+    /// Is it taken when nothing is asked for?
+    fn is_usual(self, quick: bool) -> bool {
+        match self {
+            Group::Apps => false,
+            Group::Windows => !quick,
+            _ => true,
+        }
+    }
 }
 
 /// What else this program is.
@@ -118,7 +140,7 @@ fn measure(args: &Args) -> Result<(), BenchError> {
     let mut rows: Vec<Row> = Vec::new();
     let mut growths = Vec::new();
     for group in Group::value_variants() {
-        if args.only.is_empty() || args.only.contains(group) {
+        if args.only.contains(group) || args.only.is_empty() && group.is_usual(args.quick) {
             rows.append(&mut match group {
                 Group::Enqueue => rows::enqueue(&bench)?,
                 Group::Idle => rows::idle(&bench)?,
@@ -129,6 +151,12 @@ fn measure(args: &Args) -> Result<(), BenchError> {
                     rows
                 }
                 Group::HotChat => rows::hot_chat(&bench)?,
+                // A run has three minutes of its own: one is enough beside all the rest.
+                Group::Windows if args.only.is_empty() => windows::windows(&bench.once())?,
+                Group::Windows => windows::windows(&bench)?,
+                Group::Apps => windows::apps(&bench)?,
+                #[cfg(feature = "bench")]
+                Group::Day => day::rows(&bench)?,
             });
         }
     }

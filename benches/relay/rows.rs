@@ -33,6 +33,14 @@ pub(crate) struct Taken<T> {
 }
 
 impl Bench {
+    /// One run only.
+    pub(crate) fn once(&self) -> Bench {
+        Bench {
+            runs: 1,
+            ..self.clone()
+        }
+    }
+
     /// Measures; once more when others computed meanwhile, unless a quick look is enough.
     pub(crate) fn take<T>(
         &self,

@@ -40,14 +40,18 @@ async fn a_token_that_is_being_renewed_keeps_nobody_waiting() {
     let clock = Arc::new(HandClock::default());
     let options = ClientOptions {
         clock: clock.clone(),
-        ..options(&server.url, LONG)
+        ..options(&server.url, 10 * LONG)
     };
     let client = Client::new(options).unwrap();
     calls(&client, 1).await;
     clock.advance(LIFE_MS - TOKEN_REFRESH_MS + 1);
-    calls(&client, 1).await;
-    server.until("/auth/", 2).await;
-    calls(&client, 16).await;
+    let meanwhile = async {
+        calls(&client, 1).await;
+        server.until("/auth/", 2).await;
+        calls(&client, 16).await;
+    };
+    let meanwhile = tokio::time::timeout(LONG, meanwhile).await;
+    meanwhile.expect("nobody waits for what does not come");
     assert_eq!(server.seen("/auth/").len(), 2, "one asks for all");
     assert_eq!(server.seen("/im/").len(), 18);
 }

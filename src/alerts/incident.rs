@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::alerts::fingerprints::Fingerprints;
 use crate::alerts::notice::{Alert, Severity};
 use crate::alerts::policy::Policy;
 use crate::job::{IncidentState, JobId, hex};
@@ -171,13 +172,13 @@ pub struct Unshown {
 pub struct News {
     /// Fingerprints of alerts that are new since the card was sent.
     #[serde(default)]
-    pub alerts: Vec<String>,
+    pub alerts: Fingerprints,
     /// It became as bad as this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worse: Option<Severity>,
     /// Fingerprints of those that a job on its way tells of.
     #[serde(default)]
-    pub telling: Vec<String>,
+    pub telling: Fingerprints,
     /// As bad as this, the same job says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telling_worse: Option<Severity>,

@@ -7,6 +7,7 @@
 
 pub mod arrive;
 pub mod cards;
+pub mod fingerprints;
 pub mod incident;
 pub mod notice;
 pub mod people;

@@ -238,7 +238,7 @@ fn fires(incident: &mut Incident, alert: &Alert, now_ms: i64) -> u64 {
         if tracked.resolved_ms.take().is_some() {
             starts_ms = now_ms;
             tracked.heard_ms = now_ms;
-            tell(&mut incident.news, &alert.fingerprint);
+            incident.news.alerts.push(alert.fingerprint.clone());
         }
         tracked.alert = started(kept_of(alert, slim), starts_ms);
         return 0;
@@ -252,7 +252,7 @@ fn fires(incident: &mut Incident, alert: &Alert, now_ms: i64) -> u64 {
         resolved_ms: None,
     };
     incident.alerts.insert(alert.fingerprint.clone(), tracked);
-    tell(&mut incident.news, &alert.fingerprint);
+    incident.news.alerts.push(alert.fingerprint.clone());
     0
 }
 
@@ -262,12 +262,6 @@ fn started(mut alert: Alert, else_ms: i64) -> Alert {
         alert.starts_ms = else_ms;
     }
     alert
-}
-
-fn tell(news: &mut News, fingerprint: &String) {
-    if !news.alerts.contains(fingerprint) {
-        news.alerts.push(fingerprint.clone());
-    }
 }
 
 /// An alert that is over. Of one that was never known to fire nothing is shown.
@@ -297,7 +291,7 @@ fn resolves(incident: &mut Incident, alert: &Alert, now_ms: i64) {
     tracked.resolved_ms = Some(now_ms);
     tracked.alert.firing = false;
     tracked.alert.ends_ms = alert.ends_ms;
-    incident.news.alerts.retain(|one| *one != alert.fingerprint);
+    incident.news.alerts.remove(&alert.fingerprint);
 }
 
 /// Of alerts that are over the oldest go, once nobody can take their twins for new ones.

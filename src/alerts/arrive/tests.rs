@@ -75,8 +75,8 @@ fn another_alert_is_news_and_one_that_ends_is_not() {
     let two = [alert("a", true, START), alert("b", true, START + 5000)];
     let (more, heard) = hear(Some(firing(&["a"])), 0, START + 9000, &two).unwrap();
     assert_eq!(
-        (heard, &*more.news.alerts),
-        (Heard::Changed, &["b".to_owned()][..])
+        (heard, more.news.alerts.clone().take()),
+        (Heard::Changed, vec!["b".to_owned()])
     );
     let over = [alert("b", false, START + 5000)];
     let (fewer, heard) = hear(Some(more), 0, START + 19_000, &over).unwrap();

@@ -33,7 +33,7 @@ pub(super) fn told_by_card(incident: &mut Incident) {
 /// A reply ended. `true`: nothing more can come of it.
 pub(super) fn ended(incident: &mut Incident, view: &View<'_>, job: &IncidentJob) -> bool {
     let news = &mut incident.news;
-    let told = std::mem::take(&mut news.telling);
+    let told = news.telling.take();
     let worse = news.telling_worse.take();
     if job.state == State::Done {
         return true;
@@ -53,9 +53,7 @@ pub(super) fn ended(incident: &mut Incident, view: &View<'_>, job: &IncidentJob)
             (false, false) => incident.card.no_thread = true,
         }
         let news = &mut incident.news;
-        let more = told.into_iter().filter(|one| !news.alerts.contains(one));
-        let more: Vec<String> = more.collect();
-        news.alerts.extend(more);
+        told.into_iter().for_each(|one| news.alerts.push(one));
         news.worse = news.worse.max(worse);
         news.told_ms = None;
         if gone && incident.card.message_id.as_ref() == Some(&job.tag) {
@@ -139,24 +137,14 @@ fn gather(incident: &mut Incident, view: &View<'_>, message: String) -> What {
         let tracked = incident.alerts.get(one);
         tracked.is_some_and(|tracked| tracked.alert.firing)
     };
-    let new: Vec<String> = incident
-        .news
-        .alerts
-        .iter()
-        .filter(|one| firing(one))
-        .cloned()
-        .collect();
+    let mut new = incident.news.alerts.take();
+    new.retain(firing);
     let news = &mut incident.news;
-    news.alerts.clear();
-    for one in new {
-        if !news.telling.contains(&one) {
-            news.telling.push(one);
-        }
-    }
+    new.into_iter().for_each(|one| news.telling.push(one));
     news.telling_worse = news.telling_worse.max(news.worse.take());
     What::News {
         message,
-        alerts: news.telling.clone(),
+        alerts: news.telling.clone().into(),
         worse: news.telling_worse,
         mention: view.quiet_until_ms.is_none() && !incident.card.mute,
     }

@@ -5,16 +5,12 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::alerts::arrive::{Arrival, Heard, arrive};
-use crate::alerts::incident::Incident;
 use crate::alerts::notice::{Alert, Notification};
 use crate::alerts::routes::{Picked, Routed};
 use crate::alerts::run::write::Place;
-use crate::alerts::run::{Alerts, InForce, TRIES, Trouble, read};
+use crate::alerts::run::{Alerts, InForce, SMALL_BYTES, TRIES, Trouble, read};
 use crate::alerts::sources::Refused;
 use crate::job::{IncidentId, IncidentWrite};
-
-/// Bodies up to this size are read where they are; larger ones where they block nobody.
-const SMALL_BYTES: usize = 16 << 10;
 
 /// What became of a notification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,7 +147,10 @@ impl Alerts {
             .store
             .incident_of(&picked.identity, &note.group_key)
             .await?;
-        let newest: Option<Incident> = row.as_ref().map(read).transpose()?;
+        let newest = match &row {
+            Some(row) => Some(read(row).await?),
+            None => None,
+        };
         let arrival = Arrival {
             sink: name,
             note,
@@ -205,7 +204,7 @@ impl Alerts {
             return Ok(changes);
         }
         for row in self.store.open_incidents_of(&note.group_key).await? {
-            let before = read(&row)?;
+            let before = read(&row).await?;
             if row.is_digest || known.contains(&row.id) || before.sink != name {
                 continue;
             }

@@ -117,7 +117,7 @@ impl Alerts {
             let Some((row, job)) = self.store.incident(member.id).await?.zip(member.job) else {
                 return Ok(());
             };
-            let mut incident = read(&row)?;
+            let mut incident = read(&row).await?;
             let planned = self.plan(&mut incident, Some(&row), false, None, None);
             let mut write = self.write(Place::of(&row), incident, planned).await?;
             let canceled =
@@ -180,7 +180,7 @@ impl Alerts {
             None => None,
         };
         let (mut incident, at) = match &row {
-            Some(row) => (read(row)?, Place::of(row)),
+            Some(row) => (read(row).await?, Place::of(row)),
             None => match self.begun(place, &members).await? {
                 Some(begun) => begun,
                 None => return Ok(None),
@@ -223,7 +223,7 @@ impl Alerts {
             None => None,
         };
         let Some(row) = row else { return Ok(None) };
-        let (now_ms, of) = (self.clock.wall_ms(), read(&row)?);
+        let (now_ms, of) = (self.clock.wall_ms(), read(&row).await?);
         let id = IncidentId::new(now_ms);
         let group = format!("digest {id}");
         let incident = Incident {

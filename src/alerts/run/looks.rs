@@ -1,14 +1,14 @@
 //! Incidents that are due are looked at: a job of theirs ended, or their time has come.
 //!
 //! Several at a time, each once at a time. One that could not be written is still due, and is looked at again
-//! after a second.
+//! after a second. One that is broken, in itself or for this binary, is left alone longer each time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::run::write::Place;
@@ -18,12 +18,24 @@ use crate::job::{IncidentId, IncidentRow};
 
 /// Incidents that are looked at at one time.
 const LOOKS_MAX: usize = 32;
+/// A broken one is left alone for no longer.
+const REST_MAX: Duration = Duration::from_secs(64);
+/// Broken ones that are remembered.
+const RESTS_MAX: usize = 1000;
 
 /// Who is being looked at.
 #[derive(Debug, Default)]
 struct Looks {
     tasks: JoinSet<(IncidentId, Result<(), Trouble>)>,
     ids: HashSet<IncidentId>,
+    rests: HashMap<IncidentId, Rest>,
+}
+
+/// A broken incident is left alone.
+#[derive(Debug)]
+struct Rest {
+    long: Duration,
+    until: Instant,
 }
 
 /// Looks at what is due, until `stop`; what is under way then is ended.
@@ -57,9 +69,11 @@ impl Looks {
         if free < LOOKS_MAX / 2 {
             return LOOK_AGAIN;
         }
+        // Those that rest are due all the time, and must not keep the others out.
+        let most = LOOKS_MAX + self.rests.len();
         let due = alerts
             .store
-            .incidents_due(u32::try_from(LOOKS_MAX).unwrap_or(u32::MAX))
+            .incidents_due(u32::try_from(most).unwrap_or(u32::MAX))
             .await;
         let due = match due {
             Ok(due) => due,
@@ -68,7 +82,11 @@ impl Looks {
                 return LOOK_AGAIN;
             }
         };
+        let now = Instant::now();
         for row in due {
+            if self.rests(row.id, now) {
+                continue;
+            }
             if self.ids.len() < LOOKS_MAX && self.ids.insert(row.id) {
                 let alerts = Arc::clone(alerts);
                 self.tasks
@@ -88,7 +106,23 @@ impl Looks {
         }
     }
 
-    /// One was looked at. `false`: it could not be written.
+    /// Is it left alone for now?
+    fn rests(&self, id: IncidentId, now: Instant) -> bool {
+        self.rests.get(&id).is_some_and(|rest| now < rest.until)
+    }
+
+    /// It is broken: it is left alone for a second, and twice as long each time.
+    fn rest(&mut self, id: IncidentId, now: Instant) {
+        if self.rests.len() >= RESTS_MAX {
+            self.rests.clear();
+        }
+        let before = self.rests.get(&id).map(|rest| rest.long * 2);
+        let long = before.unwrap_or(LOOK_AGAIN).min(REST_MAX);
+        let until = now + long;
+        self.rests.insert(id, Rest { long, until });
+    }
+
+    /// One was looked at. `false`: it could not be written, nor could others now.
     fn ended(
         &mut self,
         ended: Result<(IncidentId, Result<(), Trouble>), tokio::task::JoinError>,
@@ -96,10 +130,16 @@ impl Looks {
         match ended {
             Ok((id, looked)) => {
                 self.ids.remove(&id);
+                match &looked {
+                    Err(Trouble::Broken) => self.rest(id, Instant::now()),
+                    Ok(()) | Err(Trouble::Full | Trouble::Busy | Trouble::Store(_)) => {
+                        self.rests.remove(&id);
+                    }
+                }
                 if let Err(error) = &looked {
                     tracing::warn!(incident = %id, %error, "an incident could not be looked at");
                 }
-                looked.is_ok()
+                matches!(looked, Ok(()) | Err(Trouble::Broken))
             }
             Err(error) => {
                 tracing::error!(%error, "a look at an incident ended badly");
@@ -117,7 +157,7 @@ impl Alerts {
         let mut row = row;
         let mut facts = None;
         for _ in 0..TRIES {
-            let mut incident = read(&row)?;
+            let mut incident = read(&row).await?;
             let hold_until_ms = self.ready(&row.route, &mut incident, Some(&row)).await?;
             let planned = self.plan(
                 &mut incident,
@@ -147,5 +187,29 @@ impl Alerts {
             }
         }
         Err(Trouble::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broken_incident_is_left_alone_longer_each_time_and_no_other_is() {
+        let mut looks = Looks::default();
+        let [broken, other] = [IncidentId::new(1), IncidentId::new(2)];
+        let now = Instant::now();
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 64] {
+            looks.rest(broken, now);
+            let later = |ms: u64| now + Duration::from_millis(ms);
+            assert!(looks.rests(broken, later(seconds * 1000 - 1)));
+            assert!(!looks.rests(broken, later(seconds * 1000)));
+        }
+        assert!(!looks.ended(Ok((other, Err(Trouble::Busy)))));
+        assert!(!looks.rests(other, now));
+        assert!(looks.ended(Ok((other, Err(Trouble::Broken)))));
+        assert!(looks.rests(other, now));
+        assert!(looks.ended(Ok((broken, Ok(())))));
+        assert!(!looks.rests(broken, now));
     }
 }

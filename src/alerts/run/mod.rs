@@ -38,6 +38,9 @@ const TRIES: u32 = 50;
 /// Groups whose notifications are taken one after the other, so that they do not undo each other's work.
 const STRIPES: usize = 64;
 
+/// Bodies up to this size are read where they are; larger ones where they block nobody.
+const SMALL_BYTES: usize = 16 << 10;
+
 /// The service of all alert sinks.
 #[derive(Debug)]
 pub struct Alerts {
@@ -146,7 +149,7 @@ impl Alerts {
         for _ in 0..TRIES {
             let row = self.store.incident(id).await.map_err(Trouble::from)?;
             let Some(row) = row else { return Ok(None) };
-            let mut incident = read(&row)?;
+            let mut incident = read(&row).await?;
             if !incident.is_firing() {
                 return Err(AckError::Resolved);
             }
@@ -237,11 +240,23 @@ fn quiet(incident: &Incident, now_ms: i64) -> Option<i64> {
     quiet.ends_ms(now_ms)
 }
 
-/// What the row is about.
-fn read(row: &IncidentRow) -> Result<Incident, Trouble> {
-    serde_json::from_str(&row.body).map_err(|error| {
-        // Not the body: it says what the alerts say.
-        tracing::error!(incident = %row.id, line = error.line(), column = error.column(), "an incident cannot be read");
-        Trouble::Broken
+/// What the row is about. A long one is read aside, so that it holds up nobody else.
+async fn read(row: &IncidentRow) -> Result<Incident, Trouble> {
+    let id = row.id;
+    let parse = move |body: &str| {
+        serde_json::from_str(body).map_err(|error| {
+            // Not the body: it says what the alerts say.
+            tracing::error!(incident = %id, line = error.line(), column = error.column(), "an incident cannot be read");
+            Trouble::Broken
+        })
+    };
+    if row.body.len() <= SMALL_BYTES {
+        return parse(&row.body);
+    }
+    let body = row.body.clone();
+    let read = tokio::task::spawn_blocking(move || parse(&body)).await;
+    read.unwrap_or_else(|error| {
+        tracing::error!(incident = %id, panicked = error.is_panic(), "an incident was not read to its end");
+        Err(Trouble::Broken)
     })
 }

@@ -8,6 +8,8 @@ use crate::job::{IncidentId, IncidentRow, IncidentWrite};
 
 /// The least time until an incident is looked at again, milliseconds: a plan that is always due spins nothing.
 const LOOK_MS_MIN: i64 = 200;
+/// The body of an incident of so many alerts is written where it is; a longer one where it blocks nobody.
+const FEW_ALERTS: usize = 100;
 
 /// Which incident it is, beside what it is about.
 #[derive(Clone, Debug)]
@@ -59,15 +61,17 @@ impl Alerts {
             apps: self.apps.clone(),
             now_ms,
         };
-        let (steps, incident) = match steps::are_drawn(&acts) {
-            false => {
-                let in_force = self.in_force();
-                (drawing.steps(acts, &mut incident, &in_force), incident)
-            }
-            // Lists and templates are files, which may lie on a slow disk.
+        // Lists and templates are files, which may lie on a slow disk; and many alerts are a long body.
+        let aside = steps::are_drawn(&acts) || incident.alerts.len() > FEW_ALERTS;
+        let in_force = self.in_force();
+        let draw = move || {
+            let steps = drawing.steps(acts, &mut incident, &in_force);
+            let body = serde_json::to_string(&incident);
+            (steps, body, incident)
+        };
+        let (steps, body, incident) = match aside {
+            false => draw(),
             true => {
-                let in_force = self.in_force();
-                let draw = move || (drawing.steps(acts, &mut incident, &in_force), incident);
                 let drawn = tokio::task::spawn_blocking(draw).await;
                 drawn.map_err(|error| {
                     tracing::error!(panicked = error.is_panic(), "a card was not drawn");
@@ -96,7 +100,7 @@ impl Alerts {
             ended_ms: incident.ended_ms.filter(|_| !incident.is_firing()),
             due_ms: due_ms.map(|due_ms| due_ms.max(now_ms + LOOK_MS_MIN)),
             message_id: incident.card.message_id.clone(),
-            body: serde_json::to_string(&incident).map_err(|error| {
+            body: body.map_err(|error| {
                 tracing::error!(%error, "an incident cannot be written");
                 Trouble::Broken
             })?,

@@ -589,7 +589,7 @@ fn tell_fresh(
     let rows: Vec<&NewRow> = rows.iter().filter(simple).collect();
     for job in fresh::told(tx, &rows)? {
         if let Some(one) = asked.get_mut(&job.id) {
-            one.fresh = Some(job);
+            one.fresh = Some(Box::new(job));
         }
     }
     Ok(())

@@ -32,13 +32,13 @@ pub(super) fn is_simple(row: &NewRow) -> bool {
 }
 
 /// Those of `rows`, which are put into the table; what those wait for whose time has come is told with the commit.
-pub(super) fn told(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<Vec<Box<Job>>, sqlx::Error> {
+pub(super) fn told(tx: &mut Tx<'_>, rows: &[&NewRow]) -> Result<Vec<Job>, sqlx::Error> {
     ask(tx, rows)?;
     let jobs = rows.iter().filter_map(|row| {
         // A job that may not begin yet waits for its time, whoever stands before it.
         let is_early = row.state() == State::Queued && !row.stands;
         let waiting_for = is_early.then_some(WaitingFor::Schedule);
-        Some(Box::new(job(tx, row, waiting_for)?))
+        job(tx, row, waiting_for)
     });
     Ok(jobs.collect())
 }

@@ -22,8 +22,10 @@ const READERS: u32 = 3;
 /// Page cache of the writer and of one reader, KiB (negative: KiB rather than pages).
 const WRITER_CACHE: &str = "-8192";
 const READER_CACHE: &str = "-1024";
-/// Pages in the log before they are brought into the file; larger is faster and recovers slower.
-const CHECKPOINT_PAGES: &str = "8000";
+/// Pages in the log before they are brought into the file (64 MiB, as `LOG_MAX`). Of 1000 to 16 000 measured under a
+/// flood, more pages write less twice and fewer requests wait for a checkpoint (slowest hundredth 14, 17, 17, 19 and 9 ms);
+/// each checkpoint takes longer (at most 40 ms), and so does the look at the log after a crash.
+const CHECKPOINT_PAGES: &str = "16000";
 
 /// What SQLite leaves of the log when it grew beyond it, bytes.
 pub(super) const LOG_MAX: u64 = 64 << 20;

@@ -11,7 +11,7 @@ use feishu_relay::bench::jobs;
 use feishu_relay::clock::Clock;
 use feishu_relay::job::{AppId, Attempt, Head, Marked, NewJob, Outcome, Permit, Steer};
 use feishu_relay::store::{
-    Budget, Closer, End, Finish, MonthOf, Options, Store, StoreError, UnknownMove,
+    Budget, Closer, Counted, End, Finish, MonthOf, Options, Store, StoreError, UnknownMove,
 };
 use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
@@ -162,7 +162,10 @@ fn done(marked: &Marked) -> Finish {
         verify: false,
         resent: false,
         degraded: None,
-        counted: None,
+        counted: Some(Counted {
+            again: false,
+            lost: false,
+        }),
         progress: None,
         readers: Vec::new(),
         answer: None,

@@ -50,9 +50,13 @@ impl Line {
         )
     }
 
-    /// Ahead of both; `None`: it need not be.
+    /// Ahead of both in each run; `None`: it need not be.
     fn is_met(&self) -> Option<bool> {
-        let ahead = [0, 1].map(|who| self.share(who, per_second) > 1.0);
+        let ours = self.of(RELAY, per_second);
+        let ahead = [0, 1].map(|who| {
+            let theirs = self.of(who, per_second);
+            ours.iter().zip(theirs).all(|(ours, theirs)| *ours > theirs)
+        });
         (self.producers == AHEAD_AT).then_some(ahead == [true; 2])
     }
 

@@ -88,13 +88,13 @@ impl Row {
         }
     }
 
-    /// `None`: there was nothing to reach.
+    /// In each of its runs; `None`: there was nothing to reach.
     fn is_met(&self) -> Option<bool> {
-        let judged = median(&self.judged());
+        let judged = self.judged();
         match self.goal {
-            Goal::ShareAtLeast(least) => Some(judged >= least),
+            Goal::ShareAtLeast(least) => Some(judged.iter().all(|one| *one >= least)),
             Goal::ShareAtMost(most) | Goal::AtMost(most) | Goal::MoreAtMost(most) => {
-                Some(judged <= most)
+                Some(judged.iter().all(|one| *one <= most))
             }
             Goal::Share | Goal::None => None,
         }
@@ -124,7 +124,10 @@ impl Row {
         let (least, most) = self.relay.iter().fold((f64::MAX, f64::MIN), |(a, b), one| {
             (a.min(*one), b.max(*one))
         });
-        format!("{:.0} %", (most - least) / median(&self.relay) * 100.0)
+        match median(&self.relay) {
+            0.0 => String::new(),
+            middle => format!("{:.0} %", (most - least) / middle * 100.0),
+        }
     }
 
     fn json(&self) -> Value {
@@ -190,6 +193,7 @@ pub(crate) fn text(rows: &[Row], growths: &[Growth], circumstances: &Circumstanc
             against => format!("{against} {} {}", short(median(&row.other)), row.unit),
         };
         let met = match row.is_met() {
+            Some(_) if row.disturbed > 0 => "?",
             Some(true) => "yes",
             Some(false) => "no",
             None => "",

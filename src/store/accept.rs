@@ -546,7 +546,7 @@ async fn write(
     // Those of an earlier request of the batch are counted.
     mark::count_calls(tx, &born[before..])?;
     tx.changes.born = born;
-    insert::rows(tx, &rows)?;
+    insert::rows(tx, &rows).await?;
     tell_fresh(tx, plans, &rows)?;
     insert::dependencies(tx, &dependencies)?;
     let parts: Vec<(i64, i64, &str, i64)> = plans

@@ -27,7 +27,7 @@ pub(super) async fn follow_progress(
         tx.now.wall_ms + FIRST_PROGRESS_MS,
     );
     row.resolved = Some(json!({"batch": batch}).to_string());
-    insert::rows(tx, &[row])
+    insert::rows(tx, &[row]).await
 }
 
 /// Takes back what the job `seq` made, by a job of the relay's own. `false`: there is nothing to take back.
@@ -58,7 +58,7 @@ pub(super) async fn start_recall(tx: &mut Tx<'_>, seq: i64) -> Result<bool, sqlx
     };
     row.deadline_ms = Some(now.saturating_add(tx.options.give_up_ms));
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row])?;
+    insert::rows(tx, &[row]).await?;
     Ok(true)
 }
 
@@ -87,7 +87,7 @@ async fn recall_batches(
     row.deadline_ms = Some(tx.now.wall_ms.saturating_add(tx.options.give_up_ms));
     row.resolved = Some(json!({"batch": ids}).to_string());
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row])?;
+    insert::rows(tx, &[row]).await?;
     let ids: Vec<Value> = ids.iter().map(|id| json!(id)).collect();
     dependents::recall_parts(tx, seq, &ids).await
 }

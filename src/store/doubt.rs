@@ -96,7 +96,7 @@ async fn look(tx: &mut Tx<'_>, seq: i64, app: AppId, run_ms: i64) -> Result<(), 
         if row.stands {
             tx.changes.stood.push(row.head.clone());
         }
-        return insert::rows(tx, &[row]);
+        return insert::rows(tx, &[row]).await;
     };
     let from = State::from_name(before.get(1)).unwrap_or(State::Queued);
     if from == State::Sending {

@@ -1,5 +1,7 @@
 //! Puts rows into `job`: producers' jobs and the relay's own, many in one statement.
 
+use std::collections::BTreeMap;
+
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::json;
 
@@ -234,7 +236,7 @@ impl Serialize for Lean<'_> {
 }
 
 /// Writes `rows` in as few statements as they need, and counts them.
-pub(super) fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
+pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
     let mut others = Vec::new();
     let first = rows.iter().find_map(Likeness::of);
     let (alike, rest): (Vec<_>, Vec<_>) = rows
@@ -244,10 +246,12 @@ pub(super) fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> 
     if let Some(first) = &first {
         for some in alike.chunks(ROWS) {
             write_alike(tx, first, some)?;
+            tx.script.relieve().await?;
         }
     }
     for some in others.chunks(ROWS) {
         write(tx, some)?;
+        tx.script.relieve().await?;
     }
     for row in rows {
         tx.moved(row.head.seq);
@@ -337,15 +341,22 @@ pub(super) fn dependencies(
     Ok(())
 }
 
-/// One job more hangs on each of those.
+/// One job more hangs on each of those, as often as it is named.
 pub(super) fn count_dependents(tx: &mut Tx<'_>, named: &[i64]) -> Result<(), sqlx::Error> {
+    let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
     for seq in named {
-        tx.put(
-            "update job set dependents = dependents + 1 where seq = ?1",
-            &[(*seq).into()],
-        )?;
+        *counts.entry(*seq).or_default() += 1;
     }
-    Ok(())
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let counts: Vec<_> = counts.into_iter().collect();
+    tx.put(
+        "update job set dependents = dependents + given.n
+           from (select value ->> 0 as seq, value ->> 1 as n from json_each(?1)) given
+          where job.seq = given.seq",
+        &[json!(counts).to_string().into()],
+    )
 }
 
 /// `(job, n, args, count)`.

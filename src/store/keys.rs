@@ -257,7 +257,7 @@ async fn bring(
     let sha256: Value = serde_json::from_str(&args).unwrap_or_default();
     row.args = args;
     tx.changes.stood.push(row.head.clone());
-    insert::rows(tx, &[row])?;
+    insert::rows(tx, &[row]).await?;
     insert::dependencies(tx, &[(seq, head.seq, role)])?;
     let sha256 = sha256["sha256"].as_str().unwrap_or_default().to_owned();
     upload::count(tx, &[sha256]).await?;

@@ -91,7 +91,7 @@ async fn begin(tx: &mut Tx<'_>, seq: i64, plan: Option<(i64, i64)>) -> Result<()
     if rows.is_empty() {
         return Ok(());
     }
-    insert::rows(tx, &rows)?;
+    insert::rows(tx, &rows).await?;
     sqlx::query("update job set readers = coalesce(readers, 0) where seq = ?1")
         .bind(seq)
         .execute(tx.conn().await?)

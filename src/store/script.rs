@@ -12,6 +12,12 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor};
 
+/// So many bytes are put aside before they are sent in a trip of their own: what a batch holds in memory is bounded.
+const WAITING_MAX: usize = 1 << 20;
+
+/// Longer scripts are seldom and each one different: they are not kept prepared.
+const KEPT_MAX: usize = 12;
+
 /// A value for a parameter.
 #[derive(Clone, Debug)]
 pub(super) enum Arg {
@@ -75,6 +81,8 @@ pub(super) struct Script<'a> {
     /// Statements so far, and how many of them have run.
     put: usize,
     run: usize,
+    /// Bytes of what waits.
+    waiting: usize,
     /// Rows that somebody wants; empty until they are there.
     rows: HashMap<Asked, Vec<SqliteRow>>,
 }
@@ -89,6 +97,7 @@ impl<'a> Script<'a> {
             args: SqliteArguments::default(),
             put: 0,
             run: 0,
+            waiting: 0,
             rows: HashMap::new(),
         };
         // It has no parameter, so nothing can fail here.
@@ -107,10 +116,14 @@ impl<'a> Script<'a> {
             let added = match args.get(*place).ok_or_else(missing)? {
                 Arg::Null => self.args.add(None::<i64>),
                 Arg::Int(value) => self.args.add(*value),
-                Arg::Text(value) => self.args.add(Arc::clone(value)),
+                Arg::Text(value) => {
+                    self.waiting += value.len();
+                    self.args.add(Arc::clone(value))
+                }
             };
             added.map_err(sqlx::Error::Encode)?;
         }
+        self.waiting += text.sql.len();
         self.sql.push_str(&text.sql);
         self.sql.push_str(";\n");
         self.put += 1;
@@ -158,6 +171,17 @@ impl<'a> Script<'a> {
         Ok(self.conn)
     }
 
+    /// Sends what was put aside if it is much.
+    ///
+    /// # Errors
+    /// Something of it failed.
+    pub(super) async fn relieve(&mut self) -> Result<(), sqlx::Error> {
+        match self.waiting > WAITING_MAX {
+            true => self.run().await,
+            false => Ok(()),
+        }
+    }
+
     /// Runs what is left and commits.
     ///
     /// # Errors
@@ -169,9 +193,12 @@ impl<'a> Script<'a> {
 
     async fn run(&mut self) -> Result<(), sqlx::Error> {
         let sql = std::mem::take(&mut self.sql);
+        let is_kept = self.put - self.run <= KEPT_MAX;
         let mut at = Asked(std::mem::replace(&mut self.run, self.put));
+        self.waiting = 0;
         // Made of texts of this program; what comes from outside stands in the arguments.
-        let query = sqlx::query_with(AssertSqlSafe(sql), std::mem::take(&mut self.args));
+        let query = sqlx::query_with(AssertSqlSafe(sql), std::mem::take(&mut self.args))
+            .persistent(is_kept);
         let mut steps = (&mut *self.conn).fetch_many(query);
         while let Some(step) = steps.try_next().await? {
             match step {
@@ -261,6 +288,25 @@ mod tests {
         let read: Vec<i64> = script.take(all).iter().map(|row| row.get(0)).collect();
         assert_eq!(read, [1, 2, 3]);
         assert!(script.take(none).is_empty());
+    }
+
+    #[tokio::test]
+    async fn much_goes_before_the_rest_and_in_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut conn = open(folder.path()).await;
+        let mut texts = Texts::default();
+        let mut script = Script::begin(&mut conn, &mut texts);
+        const PUT: &str = "insert into one (a, b) values (?1, ?2)";
+        for n in 0..40 {
+            script
+                .put(PUT, &[n.into(), "x".repeat(60_000).into()])
+                .unwrap();
+            script.relieve().await.unwrap();
+            assert!(script.waiting <= WAITING_MAX);
+        }
+        let all = script.ask("select count(*) from one", &[]).unwrap();
+        script.commit().await.unwrap();
+        assert_eq!(script.take(all)[0].get::<i64, _>(0), 40);
     }
 
     #[tokio::test]

@@ -114,7 +114,11 @@ impl Looks {
     /// It is broken: it is left alone for a second, and twice as long each time.
     fn rest(&mut self, id: IncidentId, now: Instant) {
         if self.rests.len() >= RESTS_MAX {
-            self.rests.clear();
+            // Whose rest ends soonest is looked at soon anyway; those that are over may be of incidents that are gone.
+            let soonest = self.rests.iter().min_by_key(|(_, rest)| rest.until);
+            if let Some(soonest) = soonest.map(|(id, _)| *id) {
+                self.rests.remove(&soonest);
+            }
         }
         let before = self.rests.get(&id).map(|rest| rest.long * 2);
         let long = before.unwrap_or(LOOK_AGAIN).min(REST_MAX);

@@ -407,6 +407,23 @@ mod tests {
         assert_eq!(core.lanes.take_reads(), [name]);
     }
 
+    /// The month's reserve and bots that nobody knows keep jobs out of their lane unseen. When that ends, one of them may
+    /// stand behind a job that came into an empty lane meanwhile; the walk passes over a lane that is here.
+    #[test]
+    fn a_lane_is_read_after_its_job_when_all_lanes_are_walked_meanwhile() {
+        let again: [fn(&mut Core); 2] = [
+            |core| core.lanes.walk_again(0),
+            |core| core.lanes.ask((0, "oc_a".into())),
+        ];
+        for again in again {
+            let mut core = core();
+            assert!(core.grant(&head(2, "oc_a", Kind::Send), 0));
+            again(&mut core);
+            core.recorded(AppId(1), "oc_a", 2, true);
+            assert_eq!(core.lanes.take_reads(), [(0, "oc_a".into())]);
+        }
+    }
+
     /// Whoever comes into a lane whose head is paused stands behind it, though the lane is not here.
     #[test]
     fn nobody_overtakes_a_paused_kind_in_its_lane() {

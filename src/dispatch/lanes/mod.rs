@@ -621,8 +621,10 @@ impl Lanes {
 
     /// Something happened in a lane: if it is not here, or is being read, its first job is read.
     pub(super) fn ask(&mut self, name: LaneName) {
-        match self.names.get(&name).and_then(|slot| self.lanes.get(slot)) {
-            Some(lane) if !matches!(lane.place, Place::Reading { .. }) => {}
+        let here = self.names.get(&name);
+        match here.and_then(|slot| self.lanes.get_mut(slot)) {
+            // Whoever it is asked for may stand behind the one that is known.
+            Some(lane) if !matches!(lane.place, Place::Reading { .. }) => lane.alone = false,
             None if !self.places[name.0].admits_any() => {
                 for ring in &mut self.rings[name.0] {
                     ring.leave_out(&name.1, None);

@@ -75,7 +75,11 @@ impl Lanes {
     }
 
     /// Lanes of this app that were not wanted before are: they are found from the first one on.
+    /// One of them may stand behind a job that is under way: that one's end reads its lane.
     pub(in crate::dispatch) fn walk_again(&mut self, app: usize) {
+        let here = self.lanes.values_mut();
+        here.filter(|lane| lane.name.0 == app)
+            .for_each(|lane| lane.alone = false);
         for ring in &mut self.rings[app] {
             ring.outside.add(None);
             // A piece that is being read goes on from where it is, and another round follows.

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use crate::peers::Taken;
-use crate::report::{Circumstances, median, short};
+use crate::report::{Circumstances, median, short, spread};
 use crate::rows::Flood;
 
 /// In the order in which they run; the relay is the last.
@@ -60,17 +60,6 @@ impl Line {
         (self.producers == AHEAD_AT).then_some(ahead == [true; 2])
     }
 
-    /// How far the relay's runs lie apart, as a share of their median.
-    fn spread(&self) -> String {
-        let ours = self.of(RELAY, per_second);
-        let (least, most) = ours
-            .iter()
-            .fold((f64::MAX, f64::MIN), |(least, most), one| {
-                (least.min(*one), most.max(*one))
-            });
-        format!("{:.0} %", (most - least) / median(&ours) * 100.0)
-    }
-
     fn cells(&self, what: &str, figure: fn(&Flood) -> f64) -> Vec<String> {
         let s = if self.producers == 1 { "" } else { "s" };
         let mut cells = vec![format!("{} producer{s}, {what}", self.producers)];
@@ -122,7 +111,7 @@ pub(crate) fn text(lines: &[Line], versions: &str, circumstances: &Circumstances
         });
         cells.extend([
             line.runs.len().to_string(),
-            line.spread(),
+            spread(&line.of(RELAY, per_second)),
             line.disturbed.to_string(),
         ]);
         table.add_row(cells);

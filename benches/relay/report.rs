@@ -119,17 +119,6 @@ impl Row {
         }
     }
 
-    /// How far the runs lie apart, as a share of their median.
-    fn spread(&self) -> String {
-        let (least, most) = self.relay.iter().fold((f64::MAX, f64::MIN), |(a, b), one| {
-            (a.min(*one), b.max(*one))
-        });
-        match median(&self.relay) {
-            0.0 => String::new(),
-            middle => format!("{:.0} %", (most - least) / middle * 100.0),
-        }
-    }
-
     fn json(&self) -> Value {
         json!({
             "name": self.name, "unit": self.unit, "against": self.against,
@@ -207,7 +196,7 @@ pub(crate) fn text(rows: &[Row], growths: &[Growth], circumstances: &Circumstanc
             row.goal(),
             met.to_owned(),
             row.relay.len().to_string(),
-            row.spread(),
+            spread(&row.relay),
             row.disturbed.to_string(),
         ]);
     }
@@ -238,6 +227,17 @@ pub(crate) fn short(figure: f64) -> String {
         0.0..10.0 => format!("{figure:.2}"),
         10.0..100.0 => format!("{figure:.1}"),
         _ => format!("{figure:.0}"),
+    }
+}
+
+/// How far runs lie apart, as a share of their median; nothing where that is 0.
+pub(crate) fn spread(figures: &[f64]) -> String {
+    let (least, most) = figures.iter().fold((f64::MAX, f64::MIN), |(a, b), one| {
+        (a.min(*one), b.max(*one))
+    });
+    match median(figures) {
+        0.0 => String::new(),
+        middle => format!("{:.0} %", (most - least) / middle * 100.0),
     }
 }
 

@@ -237,12 +237,10 @@ impl Serialize for Lean<'_> {
 
 /// Writes `rows` in as few statements as they need, and counts them.
 pub(super) async fn rows(tx: &mut Tx<'_>, rows: &[NewRow]) -> Result<(), sqlx::Error> {
-    let mut others = Vec::new();
     let first = rows.iter().find_map(Likeness::of);
-    let (alike, rest): (Vec<_>, Vec<_>) = rows
+    let (alike, others): (Vec<&NewRow>, Vec<&NewRow>) = rows
         .iter()
         .partition(|row| first.is_some() && Likeness::of(row) == first);
-    others.extend(rest);
     if let Some(first) = &first {
         for some in alike.chunks(ROWS) {
             write_alike(tx, first, some)?;

@@ -484,6 +484,32 @@ async fn jobs_of_a_bot_that_the_config_does_not_name_wait_until_it_does() {
     done(&house, &late).await;
 }
 
+/// What stood ready when it left is found when it is back, and it is tried at once, whatever stopped it before.
+#[tokio::test]
+async fn a_bot_that_was_away_for_two_reloads_goes_on() {
+    let signed = json!({"hook": DEFAULT_SIGNED_HOOK, "chat_id": DEFAULT_CHAT, "secret": "another"});
+    let open = json!({"hook": DEFAULT_HOOK, "chat_id": DEFAULT_CHAT});
+    let mut house = house(Some(json!({"hooks": [open, signed]}))).await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let lane = json!({"lane": format!("lane-{n}")});
+        ids.push(post(&house, say("signed", &format!("of lane {n}"), lane)).await);
+        // Whoever comes now stands ready until the secret is mended.
+        stopped(&house, "signed").await;
+    }
+    change(&mut house, "name = \"signed\"", "name = \"closed\"");
+    house.reload();
+    let other = post(&house, plain("open", "meanwhile")).await;
+    done(&house, &other).await;
+    change(&mut house, "name = \"closed\"", "name = \"signed\"");
+    change(&mut house, DEFAULT_HOOK_SECRET, "another");
+    house.reload();
+    for id in &ids {
+        done(&house, id).await;
+    }
+    assert_eq!(texts(&house).await.len(), 7);
+}
+
 /// A pause by hand names a bot by its lane, or all of them by the kind.
 #[tokio::test]
 async fn people_pause_one_bot_or_all_of_them() {

@@ -317,12 +317,13 @@ fn bots(config: &Config, before: Option<&[crate::config::Bot]>) -> Result<Vec<Bo
             bot: bot.name.clone(),
             why: error.to_string(),
         })?;
-        let was = before.and_then(|before| before.iter().find(|one| one.name == bot.name));
+        let was = before.map(|before| before.iter().find(|one| one.name == bot.name));
         Ok(Bot {
             name: bot.name.clone(),
             timeout: bot.timeout,
             hook,
-            changed: was.is_some_and(|was| !reload::is_same_bot(was, bot)),
+            // One that comes back may be stopped still since it was here last.
+            changed: was.is_some_and(|was| was.is_none_or(|was| !reload::is_same_bot(was, bot))),
         })
     };
     config.bots.iter().map(one).collect()

@@ -86,3 +86,189 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use feishu_im::{Api, PauseScope};
+
+    use super::*;
+    use crate::dispatch::breaker::BreakerEvent;
+    use crate::dispatch::core::{AppPlace, Told};
+    use crate::dispatch::judge::{Judgement, Next};
+    use crate::job::{AppId, Kind, Outcome, Priority};
+    use crate::store::LaneHead;
+
+    /// One app without windows, and the bot `room`.
+    fn core() -> Core {
+        let limits = Limits {
+            app_minute: 0,
+            app_second: 0,
+            chat_second: 0,
+            user_second: 0,
+        };
+        let mut core = Core::new(vec![AppPlace {
+            id: AppId(1),
+            name: String::from("ops"),
+            tenant: 0,
+            base: 0,
+            limits,
+            timeout_ms: 10_000,
+        }]);
+        name(&mut core, "room");
+        core.start(&[], &[], &[], 0, 0);
+        walk(&mut core, &[]);
+        core
+    }
+
+    /// A reload: this is the only bot now.
+    fn name(core: &mut Core, bot: &str) {
+        core.set_bots(&[BotPlace {
+            name: bot.to_owned(),
+            timeout_ms: 10_000,
+        }]);
+    }
+
+    /// Reads the whole table, whose lanes have these heads.
+    fn walk(core: &mut Core, table: &[Head]) {
+        while let Some(walk) = core.next_walk(1000, 0) {
+            let here = |head: &&Head| head.order().0 == walk.rank && *head.lane > *walk.cursor.0;
+            let found = table.iter().filter(here).map(found).collect();
+            core.walked(&walk, found, 0);
+        }
+    }
+
+    fn found(head: &Head) -> LaneHead {
+        LaneHead {
+            app: AppId(1),
+            lane: head.lane.clone(),
+            head: Some(head.clone()),
+            other: None,
+        }
+    }
+
+    fn webhook(seq: i64) -> Head {
+        Head {
+            seq,
+            app: AppId(1),
+            lane: format!("lane {seq:02}").into(),
+            kind: Kind::Webhook,
+            verify: false,
+            priority: Priority::Normal,
+            tried: false,
+            due_ms: 0,
+            since_ms: 0,
+            receiver: Some("room".into()),
+            message: None,
+            size: 1,
+            weight: 1,
+            unknown: None,
+        }
+    }
+
+    /// The call of this job is answered so, and the lane is to be read.
+    fn answer(core: &mut Core, seq: i64, judgement: &Judgement, at: i64) {
+        let told = Told {
+            judgement,
+            msg: "",
+            refund: false,
+            chat: None,
+            made: None,
+            counted: false,
+        };
+        core.answered(seq, &told, at);
+        core.recorded(AppId(1), &webhook(seq).lane, seq, false);
+    }
+
+    const DONE: Judgement = Judgement {
+        outcome: Outcome::Done,
+        next: Next::Done,
+        pause: None,
+        bucket: None,
+        breaker: BreakerEvent::Ok,
+    };
+
+    /// Some of its jobs stand ready, one waits for its time, while it is away.
+    #[test]
+    fn a_bot_that_was_away_for_two_reloads_goes_on() {
+        let mut core = core();
+        let mut table: Vec<Head> = (1..=30).map(webhook).collect();
+        table[29].due_ms = 5;
+        for head in &table {
+            core.stood(head.clone(), 0);
+        }
+        assert_eq!(core.pick(0, 0), [1, 2, 3, 4, 5], "its window is full");
+        name(&mut core, "other");
+        assert_eq!(core.lanes.len(), 5, "only who is under way has a place");
+        assert!(core.lanes.groups().is_empty(), "nobody stands ready");
+        for seq in 1..=5 {
+            answer(&mut core, seq, &DONE, 1000);
+        }
+        assert!(core.pick(1000, 1000).is_empty());
+        name(&mut core, "room");
+        walk(&mut core, &table[5..]);
+        let mut went = Vec::new();
+        for minute in 1..=5 {
+            let picked = core.pick(minute * 60_000, minute * 60_000);
+            for seq in &picked {
+                answer(&mut core, *seq, &DONE, minute * 60_000);
+            }
+            went.extend(picked);
+        }
+        assert_eq!(went, (6..=30).collect::<Vec<_>>());
+    }
+
+    /// Its answers stop it while the config does not name it, and its probe ends.
+    #[test]
+    fn what_is_heard_of_a_bot_that_is_away_concerns_it_and_no_app() {
+        let refused = Judgement {
+            outcome: Outcome::Refused,
+            pause: Some((PauseScope::App, 19_001)),
+            ..DONE
+        };
+        let lost = Judgement {
+            outcome: Outcome::NotSent,
+            breaker: BreakerEvent::NotSent,
+            ..DONE
+        };
+        for judgement in [refused, lost] {
+            let mut core = core();
+            let table = [webhook(1), webhook(2), webhook(3)];
+            for head in table.clone() {
+                core.stood(head, 0);
+            }
+            let mut at = 0;
+            for went in [3, 1, 1] {
+                for place in core.reads_wanted(at) {
+                    core.looked(place, true, false, at);
+                }
+                let picked = core.pick(at, at);
+                assert_eq!(picked.len(), went, "{judgement:?}");
+                name(&mut core, "other");
+                for seq in picked {
+                    answer(&mut core, seq, &judgement, at);
+                }
+                let stops = core.stops(at, at);
+                let whose: Vec<_> = stops.iter().map(|stop| (&*stop.app, &*stop.lane)).collect();
+                assert_eq!(whose, [("", "room")], "{judgement:?}");
+                name(&mut core, "room");
+                core.lanes.take_reads();
+                let found = table.iter().map(found).collect();
+                core.read(found, at);
+                walk(&mut core, &table);
+                at += 3_600_000;
+            }
+        }
+    }
+
+    /// Should a place be lost in spite of all, it costs nobody else's.
+    #[test]
+    fn a_place_that_is_nobodys_stops_nobody() {
+        let mut core = core();
+        let group = core.group(0, &webhook(1));
+        assert_eq!(group, (1, Api::Webhook));
+        core.lanes.go_astray(group);
+        core.stood(webhook(1), 0);
+        assert_eq!(core.pick(0, 0), [1]);
+        assert!(core.lanes.groups().is_empty());
+    }
+}

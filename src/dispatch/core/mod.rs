@@ -70,6 +70,8 @@ pub(super) struct Open {
 struct Flight {
     head: Head,
     name: LaneName,
+    /// Whom its answer concerns, though its bot may be gone by then.
+    group: Group,
     hold: Hold,
     probe: Probe,
 }
@@ -273,7 +275,7 @@ impl Core {
             return false;
         };
         self.lanes.occupy(name.clone(), head);
-        self.fly(head.clone(), name, hold, Probe::default());
+        self.fly(head.clone(), name, group, hold, Probe::default());
         true
     }
 
@@ -282,7 +284,7 @@ impl Core {
         self.flights.is_empty() || (self.flights.len() < FLIGHTS_MAX && bytes <= FLIGHT_BYTES_MAX)
     }
 
-    fn fly(&mut self, head: Head, name: LaneName, hold: Hold, probe: Probe) {
+    fn fly(&mut self, head: Head, name: LaneName, group: Group, hold: Hold, probe: Probe) {
         self.flight_bytes += u64::from(head.size);
         self.month_takes(name.0, is_counted(&head));
         self.flights.insert(
@@ -290,6 +292,7 @@ impl Core {
             Flight {
                 head,
                 name,
+                group,
                 hold,
                 probe,
             },
@@ -341,6 +344,11 @@ impl Core {
             }
             let high_only = closed.low_ms > steady_ms;
             let slot = self.lanes.candidates(group, high_only).next()?;
+            if self.lanes.drop_stray(group, slot) {
+                let (app, call) = (&self.places[group.0].name, group.1.name());
+                tracing::warn!(%app, call, "a lane stood where it does not stand: passed over");
+                continue;
+            }
             match self.try_slot(group, slot, steady_ms) {
                 Tried::Goes(seq) => return Some(seq),
                 Tried::LaneWaits(slot, until_ms) => self.lanes.hold_back(slot, until_ms),
@@ -397,7 +405,7 @@ impl Core {
         };
         self.start_probe(group, &head, probe, steady_ms);
         let seq = head.seq;
-        self.fly(head, name, hold, probe);
+        self.fly(head, name, group, hold, probe);
         Tried::Goes(seq)
     }
 
@@ -487,7 +495,7 @@ impl Core {
             self.flight_bytes -= u64::from(flight.head.size);
             self.pace.refund(flight.hold);
             self.month_ended(flight.name.0, is_counted(&flight.head), false);
-            let group = self.group(flight.name.0, &flight.head);
+            let group = flight.group;
             if flight.probe.pause {
                 self.pauses.probe_told_nothing(self.spot(group), steady_ms);
             }
@@ -545,7 +553,7 @@ impl Core {
             return;
         };
         self.flight_bytes -= u64::from(flight.head.size);
-        let group = self.group(flight.name.0, &flight.head);
+        let group = flight.group;
         let ask = ask(group.0, &flight.head);
         if let Some((bucket, until_ms)) = told.judgement.bucket {
             self.pace.limited(&ask, bucket, until_ms, steady_ms);

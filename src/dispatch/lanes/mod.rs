@@ -58,8 +58,12 @@ struct Lane {
 
 #[derive(Debug)]
 enum Place {
-    /// In the set of its group.
-    Ready { head: Head, other: Option<Head> },
+    /// In the set of that group. It is kept, for bots come and go: asked for later, it may be another.
+    Ready {
+        head: Head,
+        other: Option<Head>,
+        group: Group,
+    },
     /// In the set of times: not before that wall-clock or steady time.
     Waiting {
         head: Head,
@@ -203,7 +207,7 @@ impl Lanes {
         // The one that gives way is behind it now.
         if better {
             let behind = match &lane.place {
-                Place::Ready { head, other } | Place::Waiting { head, other, .. } => {
+                Place::Ready { head, other, .. } | Place::Waiting { head, other, .. } => {
                     [Some(head.clone()), other.clone()]
                 }
                 _ => [None, None],
@@ -213,7 +217,9 @@ impl Lanes {
             let other = lower.min_by_key(|one| one.seq);
             self.unlink(slot);
             self.put_at(slot, head, other, wall_ms);
-        } else if let Place::Ready { head: first, other }
+        } else if let Place::Ready {
+            head: first, other, ..
+        }
         | Place::Waiting {
             head: first, other, ..
         } = &mut lane.place
@@ -310,7 +316,7 @@ impl Lanes {
         let group = self.group(lane.name.0, &head);
         self.ready.entry(group).or_default()[priority_index(head.priority)]
             .insert((lane.order, slot));
-        self.place(slot, Place::Ready { head, other });
+        self.place(slot, Place::Ready { head, other, group });
     }
 
     /// The lane has its place as that from now on.
@@ -328,9 +334,8 @@ impl Lanes {
             return;
         };
         match &lane.place {
-            Place::Ready { head, .. } => {
-                let group = self.group(lane.name.0, head);
-                if let Some(sets) = self.ready.get_mut(&group) {
+            Place::Ready { head, group, .. } => {
+                if let Some(sets) = self.ready.get_mut(group) {
                     sets[priority_index(head.priority)].remove(&(lane.order, slot));
                 }
             }
@@ -432,7 +437,9 @@ impl Lanes {
             let ours =
                 |head: &Head| head.unknown.is_some() && self.group(lane.name.0, head) == group;
             match &lane.place {
-                Place::Ready { head, .. } if ours(head) => {
+                Place::Ready {
+                    head, group: of, ..
+                } if *of == group && head.unknown.is_some() => {
                     let this = (lane.order, *slot);
                     ready = Some(ready.map_or(this, |other| other.min(this)));
                 }
@@ -455,11 +462,11 @@ impl Lanes {
     pub(super) fn head(&self, slot: Slot) -> Option<&Head> {
         let lane = self.lanes.get(&slot)?;
         match &lane.place {
-            Place::Ready { head, other } => match other {
+            Place::Ready { head, other, group } => match other {
                 Some(other)
                     if !head.tried
                         && lane.served % SLOTS == SLOTS - 1
-                        && self.group(lane.name.0, other) == self.group(lane.name.0, head) =>
+                        && self.group(lane.name.0, other) == *group =>
                 {
                     Some(other)
                 }
@@ -475,9 +482,35 @@ impl Lanes {
         matches!(place, Some(Place::Ready { head, .. }) if head.priority == Priority::High)
     }
 
+    /// In the sets of which group the lane stands.
+    fn standing(&self, slot: Slot) -> Option<Group> {
+        match self.lanes.get(&slot)?.place {
+            Place::Ready { group, .. } => Some(group),
+            Place::Waiting { .. } | Place::Busy { .. } | Place::Reading { .. } => None,
+        }
+    }
+
+    /// A place that no lane has.
+    #[cfg(test)]
+    pub(super) fn go_astray(&mut self, group: Group) {
+        self.ready.entry(group).or_default()[1].insert((0, Slot::MAX));
+    }
+
+    /// Takes out of the group's sets who is there by mistake, and would be first there for good.
+    pub(super) fn drop_stray(&mut self, group: Group, slot: Slot) -> bool {
+        let stands = self.standing(slot) == Some(group);
+        if !stands {
+            for set in self.ready.get_mut(&group).into_iter().flatten() {
+                set.retain(|(_, one)| *one != slot);
+            }
+        }
+        !stands
+    }
+
     /// The lane's job goes: it is busy until `ended`.
     pub(super) fn begin(&mut self, slot: Slot) -> Option<(LaneName, Head)> {
         let head = self.head(slot)?.clone();
+        let group = self.standing(slot)?;
         self.unlink(slot);
         self.next_order += 1;
         let lane = self.lanes.get_mut(&slot)?;
@@ -485,7 +518,6 @@ impl Lanes {
         lane.served = lane.served.wrapping_add(1);
         lane.place = Place::Busy { seq: head.seq };
         let name = lane.name.clone();
-        let group = self.group(name.0, &head);
         *self.slots.entry(group).or_default() += 1;
         Some((name, head))
     }
@@ -497,7 +529,7 @@ impl Lanes {
             return;
         };
         match std::mem::replace(&mut lane.place, Place::Reading { served: false }) {
-            Place::Ready { head, other } => {
+            Place::Ready { head, other, .. } => {
                 lane.place = Place::Waiting {
                     head,
                     other,
@@ -611,7 +643,7 @@ impl Lanes {
     pub(super) fn park(&mut self, name: &LaneName, must: impl Fn(&Head) -> bool) {
         let slot = self.names.get(name);
         let place = slot.and_then(|slot| Some(&mut self.lanes.get_mut(slot)?.place));
-        if let Some(Place::Ready { head, other } | Place::Waiting { head, other, .. }) = place {
+        if let Some(Place::Ready { head, other, .. } | Place::Waiting { head, other, .. }) = place {
             match must(head) {
                 true => self.forget(name),
                 false => drop(other.take_if(|other| must(other))),

@@ -399,7 +399,8 @@ impl Loop {
     }
 
     fn publish(&self) {
-        let longest = self.dispatcher.core().lanes.longest(LANES_SHOWN);
+        let wall_ms = self.clock.wall_ms();
+        let longest = self.dispatcher.core().lanes.longest(LANES_SHOWN, wall_ms);
         let lanes = longest
             .into_iter()
             .filter_map(|(app, lane, due)| Some((self.apps.get(app)?.id, lane, due)))

@@ -41,7 +41,8 @@ pub struct Head {
     pub tried: bool,
     /// Not before this time, Unix milliseconds.
     pub due_ms: i64,
-    /// Since when it waits, Unix milliseconds: its time, or its acceptance once it was tried.
+    /// Since when it waits, Unix milliseconds: its time; of a producer's job that was tried its acceptance, as no row
+    /// keeps the time that it had before.
     pub since_ms: i64,
     /// Receiver of a send.
     pub receiver: Option<Box<str>>,

@@ -321,18 +321,21 @@ pub(super) fn rung(row: &SqliteRow) -> u8 {
 /// Reads what every row of a lane head has.
 pub(super) fn head(row: &SqliteRow) -> Option<Head> {
     let unknown_ms: Option<i64> = row.get("unknown_ms");
+    let kind = Kind::from_name(row.get("kind"))?;
+    let tried = row.get::<i64, _>("rank") == 0;
     Some(Head {
         seq: row.get("seq"),
         app: AppId(row.get("app")),
         lane: row.get::<&str, _>("lane").into(),
-        kind: Kind::from_name(row.get("kind"))?,
+        kind,
         verify: row.get::<i64, _>("verify") != 0,
         priority: Priority::from_rank(row.get("priority")),
-        tried: row.get::<i64, _>("rank") == 0,
+        tried,
         due_ms: row.get("run_ms"),
-        since_ms: match row.get::<i64, _>("rank") {
-            0 => row.get("created_ms"),
-            _ => row.get("run_ms"),
+        // A question of the relay's own is put again and again, and each time is a new one.
+        since_ms: match tried && kind.is_public() {
+            true => row.get("created_ms"),
+            false => row.get("run_ms"),
         },
         receiver: row.get::<Option<&str>, _>("receiver").map(Into::into),
         message: row.get::<Option<&str>, _>("message").map(Into::into),

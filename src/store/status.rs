@@ -17,7 +17,7 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
     let counts = sqlx::query("select app.name, counter.name, counter.value from counter join app on app.id = counter.app").fetch_all(readers).await?;
     let months = month::status(store, store.shared.clock.wall_ms()).await?;
     let pauses = pauses(&mut *store.shared.readers.acquire().await?).await?;
-    let pulse = store.pulse();
+    let mut pulse = store.pulse();
     let names: Vec<String> = sqlx::query_scalar("select name from app order by id")
         .fetch_all(readers)
         .await?;
@@ -55,6 +55,18 @@ pub(super) async fn status(store: &Store) -> Result<Status, sqlx::Error> {
             .filter(|pause| pause.app == name || pause.app.is_empty())
             .cloned()
             .collect();
+        // What was seen of the lanes may be a second old: nobody waits where nobody is left.
+        let left = counts.iter().any(|row| {
+            let state = State::from_name(row.get::<&str, _>(1).trim_start_matches("own:"));
+            row.get::<&str, _>(0) == name
+                && matches!(state, Some(State::Queued | State::Sending))
+                && row.get::<i64, _>(2) > 0
+        });
+        if !left {
+            pulse
+                .lanes
+                .retain(|(app, _, _)| store.app_name(*app) != Some(&name));
+        }
         let oldest_due_ms = pulse
             .lanes
             .iter()

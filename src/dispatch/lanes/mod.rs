@@ -7,6 +7,7 @@
 
 mod back;
 mod places;
+mod waits;
 mod walk;
 
 pub(super) use walk::Walk;
@@ -19,6 +20,7 @@ use crate::dispatch::bots::Bots;
 use crate::job::{Head, Priority};
 use crate::store::LaneHead;
 use places::{Places, Sort, sort_of};
+use waits::Waits;
 use walk::Ring;
 
 /// Lanes held at once, over all apps; a few hundred bytes each.
@@ -48,6 +50,7 @@ struct Lane {
     place: Place,
     /// As what it has its place; none: it was never read.
     sort: Option<Sort>,
+    waits: Waits,
     /// When it was served last, or came in: the smaller goes first.
     order: u64,
     /// How often it was served since a lower priority was.
@@ -238,6 +241,7 @@ impl Lanes {
     pub(super) fn occupy(&mut self, name: LaneName, head: &Head) {
         let slot = self.slot(name, Some(sort_of(head)));
         self.place(slot, Place::Busy { seq: head.seq });
+        self.waits_for(slot, head);
         self.alone(slot, true);
     }
 
@@ -272,6 +276,7 @@ impl Lanes {
                 name,
                 place: Place::Reading { served: false },
                 sort,
+                waits: Waits::default(),
                 order: self.next_order,
                 served: 0,
                 alone: false,
@@ -294,6 +299,7 @@ impl Lanes {
     fn put_at(&mut self, slot: Slot, head: Head, other: Option<Head>, wall_ms: i64) {
         self.reads(wall_ms);
         self.sort(slot, sort_of(&head));
+        self.waits_for(slot, &head);
         let due = if head.tried {
             head.due_ms.min(wall_ms + RETRY_MAX_MS)
         } else {
@@ -517,6 +523,7 @@ impl Lanes {
         lane.order = self.next_order;
         lane.served = lane.served.wrapping_add(1);
         lane.place = Place::Busy { seq: head.seq };
+        lane.waits.are_for(&head);
         let name = lane.name.clone();
         *self.slots.entry(group).or_default() += 1;
         Some((name, head))
@@ -667,22 +674,5 @@ impl Lanes {
                 self.to_read.push(name);
             }
         }
-    }
-
-    /// The lanes that wait longest, longest first.
-    pub(super) fn longest(&self, most: usize) -> Vec<(usize, Box<str>, i64)> {
-        let mut list: Vec<(usize, Box<str>, i64)> = self
-            .lanes
-            .values()
-            .filter_map(|lane| match &lane.place {
-                Place::Ready { head, .. } | Place::Waiting { head, .. } => {
-                    Some((lane.name.0, lane.name.1.clone(), head.since_ms))
-                }
-                Place::Busy { .. } | Place::Reading { .. } => None,
-            })
-            .collect();
-        list.sort_by_key(|(_, _, due)| *due);
-        list.truncate(most);
-        list
     }
 }

@@ -241,6 +241,8 @@ async fn an_unreachable_relay_ends_with_3() {
     assert!(ended.err.contains("nothing was stored"), "{}", ended.err);
     let ended = finish(command(&["status", "--url", "unix:/nonexistent.sock"]), "").await;
     assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains("cannot be reached"), "{}", ended.err);
+    assert!(!ended.err.contains("stored"), "{}", ended.err);
 }
 
 /// Accepts one connection, reads the head of the request and closes it without an answer.

@@ -23,6 +23,10 @@ fn whole() -> Value {
         "alerts": [
             {"status": "firing", "severity": "critical", "starts_at": "2026-01-31T08:00:00.000Z", "ends_at": null,
              "labels": {"alertname": "HighLatency", "instance": "web-1\u{1b}[2J"}},
+            {"status": "resolved", "severity": "critical", "starts_at": "2026-01-31T08:00:00.000Z", "ends_at": null,
+             "resolved_at": "2026-01-31T08:04:00.000Z", "labels": {"instance": "web-2"}},
+            {"status": "resolved", "severity": "critical", "starts_at": "2026-01-31T08:00:00.000Z",
+             "ends_at": "2026-01-31T08:02:00.000Z", "resolved_at": "2026-01-31T08:03:00.000Z", "labels": {"instance": "web-3"}},
         ],
         "rungs": [
             {"do": "urgent_app", "after": "5m", "to": ["@oncall"], "due_at": "2026-01-31T08:05:00.000Z", "outcome": "fired",
@@ -116,6 +120,8 @@ async fn an_incident_is_shown_with_why_a_rung_fired_or_did_not() {
         found.unwrap_or_else(|| panic!("{word}: {}", ended.out))
     };
     assert!(line("looks at it").ends_with("alice"), "{}", ended.out);
+    assert!(line("web-2").contains("08:04"), "its source said no end");
+    assert!(line("web-3").contains("08:02"), "{}", ended.out);
     assert!(line("urgent_app").contains("fired"));
     assert!(line("urgent_app").contains("ou_1") && !line("urgent_app").contains("@oncall"));
     assert!(line("urgent_app").ends_with("nobody had read it"));

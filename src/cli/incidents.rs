@@ -257,6 +257,11 @@ fn alert(alert: &Value) -> Vec<Cell> {
         .map(|(name, value)| clean(&format!("{name}={}", out::text(value))))
         .collect();
     let cell = |name: &str| Cell::new(words(&alert[name]));
+    // A source need not say when it ended; then it is over since its word came.
+    let ended = match alert["ends_at"].is_null() {
+        true => "resolved_at",
+        false => "ends_at",
+    };
     let color = match alert["status"].as_str() {
         Some("firing") => Color::Red,
         _ => Color::Green,
@@ -265,7 +270,7 @@ fn alert(alert: &Value) -> Vec<Cell> {
         cell("status").fg(color),
         cell("severity"),
         cell("starts_at"),
-        cell("ends_at"),
+        cell(ended),
         Cell::new(labels.join(" ")),
     ]
 }

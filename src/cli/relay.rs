@@ -98,9 +98,13 @@ pub(super) struct Answer {
 /// Why there is no such answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RelayError {
-    /// Surely nothing was stored.
-    #[error("the relay at {relay} cannot be reached ({why}); nothing was stored")]
-    Unreachable { relay: String, why: String },
+    /// Surely nothing was stored; `so` says it where something would have been.
+    #[error("the relay at {relay} cannot be reached ({why}){so}")]
+    Unreachable {
+        relay: String,
+        why: String,
+        so: &'static str,
+    },
     /// The request may have been carried out.
     #[error(
         "the connection to {relay} was lost before it answered ({why}): it may or may not have been carried out"
@@ -320,7 +324,8 @@ impl Relay {
         let relay = self.name.clone();
         let why = innermost(error);
         if error.is_connect() || error.is_builder() {
-            RelayError::Unreachable { relay, why }
+            let so = if changes { "; nothing was stored" } else { "" };
+            RelayError::Unreachable { relay, why, so }
         } else if changes {
             RelayError::Lost { relay, why }
         } else {

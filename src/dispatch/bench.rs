@@ -14,7 +14,7 @@ use crate::dispatch::core::{AppPlace, Core, Told};
 use crate::dispatch::judge::{Judgement, Next, Subject, judge};
 use crate::dispatch::pace::{Ask, Earliest, Limits, Pace, TenantIx};
 use crate::job::{AppId, Head, Kind, OnDoubt, Outcome, Priority};
-use crate::store::LaneHead;
+use crate::store::{Age, Cursor, LaneHead, Piece};
 
 /// What attempts wait at most.
 const TIMEOUT_MS: i64 = 10_000;
@@ -268,15 +268,24 @@ impl Picking {
     fn read(&mut self) {
         let now_ms = self.now_ms();
         while let Some(walk) = self.core.next_walk(WALK, now_ms) {
-            let from = self
-                .lanes
-                .partition_point(|lane| **lane <= *walk.cursor.0.as_str());
+            // Each lane has as many jobs, in turn: by age they come in the same order.
+            let from = match &walk.cursor {
+                Cursor::Name(after) => self.lanes.partition_point(|lane| **lane <= **after),
+                Cursor::Age(age) => usize::try_from(age.seq).unwrap_or(0),
+            };
             let to = match walk.rank == Priority::Normal.rank() {
                 true => self.lanes.len().min(from + WALK as usize),
                 false => from,
             };
-            let found = (from..to).map(|lane| self.head(lane)).collect();
-            self.core.walked(&walk, found, now_ms);
+            let next = (to - from == WALK as usize).then(|| match &walk.cursor {
+                Cursor::Name(_) => Cursor::Name(self.lanes[to - 1].to_string()),
+                Cursor::Age(_) => Cursor::Age(Age {
+                    seq: to as i64,
+                    ..Age::default()
+                }),
+            });
+            let lanes = (from..to).map(|lane| self.head(lane)).collect();
+            self.core.walked(&walk, Piece { lanes, next }, now_ms);
         }
         let wanted = self.core.lanes.take_reads();
         let found = wanted.iter().map(|(_, name)| {

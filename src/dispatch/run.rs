@@ -20,7 +20,7 @@ use crate::dispatch::handle::{App, Dispatcher};
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::month;
 use crate::job::{AppId, Marked};
-use crate::store::{End, Finish, LaneHead, Pulse, Store, StoreError};
+use crate::store::{End, Finish, LaneHead, Piece, Pulse, Store, StoreError};
 
 /// Lanes in one piece of a walk.
 const WALK: u32 = 256;
@@ -42,7 +42,7 @@ enum Report {
     },
     Ended(Box<Ended>),
     Recorded(Arc<[Finish]>, Result<(), StoreError>),
-    Walked(Walk, Result<Vec<LaneHead>, StoreError>),
+    Walked(Walk, Result<Piece, StoreError>),
     Read(Vec<LaneName>, Result<Vec<LaneHead>, StoreError>),
     Swept(Result<bool, StoreError>),
     Shown(Result<(), StoreError>),

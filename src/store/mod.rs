@@ -61,7 +61,7 @@ pub use self::doubt::Case;
 pub use self::events::{Event, Events, Gap, Heard, News};
 pub use self::face::*;
 pub use self::finish::{Counted, End, Finish, UnknownMove};
-pub use self::heads::{Cursor, LaneHead};
+pub use self::heads::{Age, Cursor, LaneHead, Piece};
 use self::health::Health;
 pub use self::incidents::{IncidentError, IncidentFilter, IncidentPage, MEMBERS_MAX};
 pub use self::mark::{Left, Past};
@@ -534,7 +534,8 @@ impl Store {
         status::status(self).await.map_err(self.failed())
     }
 
-    /// The heads of up to `limit` lanes of `app` that follow `cursor` and have a job of that rank.
+    /// The heads of up to `limit` lanes of `app` that follow `cursor` and have a job of that rank; by age, of the lanes
+    /// of up to `limit` jobs.
     ///
     /// # Errors
     /// The file cannot answer.
@@ -544,7 +545,7 @@ impl Store {
         rank: i64,
         cursor: &Cursor,
         limit: u32,
-    ) -> Result<Vec<LaneHead>, StoreError> {
+    ) -> Result<Piece, StoreError> {
         heads::lanes_after(&self.shared.readers, app, rank, cursor, limit)
             .await
             .map_err(self.failed())

@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(marked(&store, &seqs).await, seqs);
         }
         let heads = store.lanes_after(ops, 2, &Cursor::default(), 9).await;
-        assert_eq!(heads.unwrap().len(), 3, "they are where they were");
+        assert_eq!(heads.unwrap().lanes.len(), 3, "they are where they were");
         drop(store);
         closer.close().await;
     }

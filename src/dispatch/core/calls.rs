@@ -433,6 +433,7 @@ mod tests {
     use crate::dispatch::judge::{Judgement, Next};
     use crate::dispatch::pace::Limits;
     use crate::job::{AppId, Head, Kind, Outcome, Priority, Reach, Steer};
+    use crate::store::Piece;
 
     const READ: Call = Call {
         app: 0,
@@ -457,7 +458,7 @@ mod tests {
         }]);
         core.start(&[], &[], &[], 0, 0);
         while let Some(walk) = core.next_walk(10, 0) {
-            core.walked(&walk, Vec::new(), 0);
+            core.walked(&walk, Piece::default(), 0);
         }
         core
     }

@@ -311,7 +311,7 @@ mod tests {
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::pace::Limits;
     use crate::job::{AppId, Moment, Priority};
-    use crate::store::LaneHead;
+    use crate::store::{LaneHead, Piece};
 
     /// 2026-12-01T00:00:00+08:00.
     const DECEMBER: i64 = 1_796_054_400_000;
@@ -342,7 +342,7 @@ mod tests {
         core.start_month(&start, &[]);
         core.start(&[], &[], &[], NOVEMBER, 0);
         while let Some(walk) = core.next_walk(10, 0) {
-            core.walked(&walk, Vec::new(), NOVEMBER);
+            core.walked(&walk, Piece::default(), NOVEMBER);
         }
         core
     }

@@ -61,6 +61,7 @@ mod tests {
     use crate::dispatch::core::{AppPlace, Core};
     use crate::dispatch::pace::Limits;
     use crate::job::{AppId, Head, Kind, Priority, Reach, Steer};
+    use crate::store::Piece;
 
     /// One app that may send so many a minute, whose lanes are all known to be empty, and whose loop rests.
     fn core(app_minute: u32) -> Core {
@@ -80,7 +81,7 @@ mod tests {
         }]);
         core.start(&[], &[], &[], 0, 0);
         while let Some(walk) = core.next_walk(1000, 0) {
-            core.walked(&walk, Vec::new(), 0);
+            core.walked(&walk, Piece::default(), 0);
         }
         turn(&mut core, 0);
         core

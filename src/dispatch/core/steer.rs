@@ -12,7 +12,7 @@ use crate::dispatch::breaker::PauseKey;
 use crate::dispatch::lanes::{LaneName, Walk};
 use crate::dispatch::pace::Limits;
 use crate::job::{AppId, Head, Kind, Reach, Steer};
-use crate::store::LaneHead;
+use crate::store::{LaneHead, Piece};
 
 impl Core {
     /// People paused or resumed; it is on disk.
@@ -153,13 +153,8 @@ impl Core {
     }
 
     /// What a piece of a walk found.
-    pub(in crate::dispatch) fn walked(
-        &mut self,
-        walk: &Walk,
-        mut found: Vec<LaneHead>,
-        wall_ms: i64,
-    ) {
-        for lane in &mut found {
+    pub(in crate::dispatch) fn walked(&mut self, walk: &Walk, mut found: Piece, wall_ms: i64) {
+        for lane in &mut found.lanes {
             reached(lane, wall_ms);
             self.wait(lane);
         }
@@ -204,6 +199,7 @@ mod tests {
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::lanes::{RANKS, WINDOW};
     use crate::job::Priority;
+    use crate::store::Cursor;
 
     /// One app without windows, whose lanes are all known to be empty.
     fn core() -> Core {
@@ -233,12 +229,19 @@ mod tests {
             assert!(pieces < 100, "it never ends");
             pieces += 1;
             let ranked = table.iter().filter(|head| head.order().0 == walk.rank);
-            let found = ranked
-                .filter(|head| *head.lane > *walk.cursor.0)
+            // By age nobody is met who has no deadline.
+            let Cursor::Name(after) = &walk.cursor else {
+                core.walked(&walk, Piece::default(), 0);
+                continue;
+            };
+            let lanes: Vec<LaneHead> = ranked
+                .filter(|head| *head.lane > **after)
                 .take(walk.limit as usize)
                 .map(found)
                 .collect();
-            core.walked(&walk, found, 0);
+            let last = lanes.last().filter(|_| lanes.len() == walk.limit as usize);
+            let next = last.map(|last| Cursor::Name(last.lane.to_string()));
+            core.walked(&walk, Piece { lanes, next }, 0);
         }
         pieces
     }

@@ -30,7 +30,7 @@ use super::core::{AppPlace, Core, Told};
 use super::judge::{Judgement, Next};
 use super::pace::Limits;
 use crate::job::{AppId, Head, Kind, Outcome, Priority};
-use crate::store::LaneHead;
+use crate::store::{Age, Cursor, LaneHead, Piece};
 
 const APP: AppId = AppId(1);
 /// From the pick to the write on the wire: the commit of the mark.
@@ -101,6 +101,8 @@ struct Trial {
     table: BTreeMap<Box<str>, BTreeMap<(i64, i64), Head>>,
     /// Lanes of an app that have a job of a rank, as the table's index has them.
     ranks: BTreeMap<(AppId, i64), BTreeSet<Box<str>>>,
+    /// The same jobs by age, all apps and ranks.
+    ages: BTreeMap<i64, (AppId, i64, Box<str>)>,
     /// Where in the table a job waits.
     places: HashMap<i64, (Box<str>, (i64, i64))>,
     sending: HashMap<i64, (Head, i64)>,
@@ -154,6 +156,7 @@ impl Trial {
             trip_ms,
             table: BTreeMap::new(),
             ranks: BTreeMap::new(),
+            ages: BTreeMap::new(),
             places: HashMap::new(),
             sending: HashMap::new(),
             ends: HashMap::new(),
@@ -228,6 +231,8 @@ impl Trial {
         let place = (head.lane.clone(), head.order());
         let rank = self.ranks.entry((head.app, place.1.0)).or_default();
         rank.insert(head.lane.clone());
+        self.ages
+            .insert(head.seq, (head.app, place.1.0, head.lane.clone()));
         self.places.insert(head.seq, place);
         self.table
             .entry(head.lane.clone())
@@ -296,6 +301,7 @@ impl Trial {
         }
         let jobs = self.table.get_mut(&lane).expect("it has a place");
         let head = jobs.remove(&order).expect("it has a place");
+        self.ages.remove(&seq);
         if !jobs.keys().any(|other| other.0 == order.0) {
             let rank = self.ranks.entry((head.app, order.0)).or_default();
             rank.remove(&lane);
@@ -375,15 +381,44 @@ impl Trial {
         while let Some(walk) = self.core.next_walk(WALK, self.now) {
             self.walks += 1;
             let app = self.core.apps[walk.app].id;
-            let from: Box<str> = walk.cursor.0.as_str().into();
-            let after = (Bound::Excluded(from), Bound::Unbounded);
-            let rank = self.ranks.entry((app, walk.rank)).or_default();
-            let found = rank
-                .range(after)
-                .take(walk.limit as usize)
-                .map(|lane| lane_head(app, lane, self.table.get(lane)))
-                .collect();
-            self.core.walked(&walk, found, self.now);
+            let limit = walk.limit as usize;
+            let (names, next): (Vec<Box<str>>, Option<Cursor>) = match &walk.cursor {
+                Cursor::Name(after) => {
+                    let after: Box<str> = after.as_str().into();
+                    let after = (Bound::Excluded(after), Bound::Unbounded);
+                    let rank = self.ranks.entry((app, walk.rank)).or_default();
+                    let names: Vec<Box<str>> = rank.range(after).take(limit).cloned().collect();
+                    let last = names.last().filter(|_| names.len() == limit);
+                    let next = last.map(|last| Cursor::Name(last.to_string()));
+                    (names, next)
+                }
+                Cursor::Age(age) => {
+                    let jobs: Vec<_> = self.ages.range(age.seq + 1..).take(limit).collect();
+                    let last = jobs.last().filter(|_| jobs.len() == limit);
+                    let next = last.map(|(seq, _)| {
+                        Cursor::Age(Age {
+                            seq: **seq,
+                            ..Age::default()
+                        })
+                    });
+                    let mut met = BTreeSet::new();
+                    let wanted = jobs
+                        .iter()
+                        .filter(|(_, job)| (job.0, job.1) == (app, walk.rank));
+                    let names = wanted.map(|(_, job)| job.2.clone());
+                    (
+                        names.filter(|name| met.insert(name.clone())).collect(),
+                        next,
+                    )
+                }
+            };
+            let lanes = names.iter();
+            let lanes = lanes.map(|lane| lane_head(app, lane, self.table.get(lane)));
+            let piece = Piece {
+                lanes: lanes.collect(),
+                next,
+            };
+            self.core.walked(&walk, piece, self.now);
         }
         let reads = self.core.lanes.take_reads();
         let reads = reads.into_iter().map(|(app, lane)| {

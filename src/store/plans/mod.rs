@@ -7,7 +7,7 @@
 
 mod cost;
 mod heard;
-mod road;
+pub(super) mod road;
 mod text;
 
 use std::collections::BTreeSet;

@@ -13,20 +13,20 @@ use crate::job::{
     Priority, Reach, Spent, Steer, StormPlace, parse,
 };
 use crate::store::{
-    Act, Budget, Closer, Counted, Cursor, End, Filter, Finish, IncidentFilter, Name, Options,
+    Act, Age, Budget, Closer, Counted, Cursor, End, Filter, Finish, IncidentFilter, Name, Options,
     Store, UnknownMove,
 };
 
 /// A store, and what it says to SQLite.
-pub(super) struct Yard {
+pub(in crate::store) struct Yard {
     pub(super) folder: TempDir,
-    pub(super) store: Store,
+    pub(in crate::store) store: Store,
     pub(super) ear: Ear,
     closer: Closer,
 }
 
 impl Yard {
-    pub(super) async fn open() -> Yard {
+    pub(in crate::store) async fn open() -> Yard {
         let folder = tempfile::tempdir().unwrap();
         Yard::at(folder, "0s").await
     }
@@ -66,7 +66,7 @@ impl Yard {
         Yard::at(self.folder, shift).await
     }
 
-    pub(super) async fn close(self) -> TempDir {
+    pub(in crate::store) async fn close(self) -> TempDir {
         drop(self.store);
         self.closer.close().await;
         self.folder
@@ -105,7 +105,7 @@ pub(super) async fn set_free(store: &Store, free: bool) {
     store.attach(Arc::new(Gate(free))).await.unwrap();
 }
 
-pub(super) fn job(job: &Value) -> NewJob {
+pub(in crate::store) fn job(job: &Value) -> NewJob {
     let door = Door {
         apps: vec![String::from("ops")],
         bots: Vec::new(),
@@ -122,7 +122,7 @@ pub(super) fn job(job: &Value) -> NewJob {
 }
 
 /// A message of that size to a chat of that number.
-pub(super) fn send(chat: usize, bytes: usize) -> Value {
+pub(in crate::store) fn send(chat: usize, bytes: usize) -> Value {
     json!({"kind": "send", "args": {"to": format!("oc_{chat}"), "text": "x".repeat(bytes)}})
 }
 
@@ -217,8 +217,15 @@ pub(super) async fn walk() -> Walk {
 
     // The dispatcher's own questions.
     let ops = store.apps()[0].0;
+    let by_age = Cursor::Age(Age::default());
+    let lanes = store.lanes_after(ops, 2, &by_age, 9).await;
+    assert!(!lanes.unwrap().lanes.is_empty());
     let lanes = store.lanes_after(ops, 2, &Cursor::default(), 9).await;
-    let lanes = lanes.unwrap().into_iter().map(|lane| (ops, lane.lane));
+    let lanes = lanes
+        .unwrap()
+        .lanes
+        .into_iter()
+        .map(|lane| (ops, lane.lane));
     let heads = store.heads(&lanes.collect::<Vec<_>>()).await.unwrap();
     assert!(!heads.is_empty());
     let left = store.left().await.unwrap();

@@ -71,6 +71,11 @@ impl Files {
         self.keep_lock()
     }
 
+    /// The relay emptied the log itself.
+    pub(super) fn emptied_log(&mut self) {
+        self.log_len = 0;
+    }
+
     /// A lock whose file was deleted keeps nobody out: it is taken anew.
     fn keep_lock(&mut self) -> Result<(), Failure> {
         let path = open::lock_path(&self.database);

@@ -9,6 +9,8 @@ mod act;
 mod after;
 mod alive;
 mod backup;
+mod checkpoint;
+mod counter;
 mod damage;
 mod day;
 mod dependents;

@@ -10,7 +10,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::store::health::{Cause, Failure};
 use crate::store::{StoreError, damage, health};
@@ -19,13 +19,17 @@ use crate::store::{StoreError, damage, health};
 const SQLITE_AT_LEAST: [u32; 3] = [3, 51, 3];
 /// Readers: lists, single jobs, lane heads.
 const READERS: u32 = 3;
+/// How long a statement waits for another program that holds the file.
+const BUSY: Duration = Duration::from_secs(5);
 /// Page cache of the writer and of one reader, KiB (negative: KiB rather than pages).
 const WRITER_CACHE: &str = "-8192";
 const READER_CACHE: &str = "-1024";
-/// Pages in the log before they are brought into the file (64 MiB, as `LOG_MAX`). Of 1000 to 16 000 measured under a
-/// flood, more pages write less twice and fewer requests wait for a checkpoint (slowest hundredth 14, 17, 17, 19 and 9 ms);
-/// each checkpoint takes longer (at most 40 ms), and so does the look at the log after a crash.
-const CHECKPOINT_PAGES: &str = "16000";
+/// Pages in the log before the writer itself brings them into the file (64 MiB, as `LOG_MAX`): they would take it up to
+/// 40 ms, so they are brought in beside it before they are so many (`checkpoint`).
+const LOG_PAGES_MAX: u64 = 16_000;
+/// As much of the free room may the log take, where that is less: what it holds needs as much again in the file.
+const ROOM_SHARE: u64 = 4;
+const PAGE: u64 = 4096;
 
 /// What SQLite leaves of the log when it grew beyond it, bytes.
 pub(super) const LOG_MAX: u64 = 64 << 20;
@@ -215,6 +219,37 @@ pub(super) fn newest() -> i64 {
     steps.max().unwrap_or(0)
 }
 
+/// How many pages the log may have before it is brought into the file.
+pub(super) fn log_pages(path: &Path) -> u64 {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    // Who cannot be asked has room.
+    let free = rustix::fs::statvfs(folder)
+        .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    (free / ROOM_SHARE / PAGE).clamp(100, LOG_PAGES_MAX)
+}
+
+/// Empties the log, so that nothing in it of a commit that failed is taken for one that did not; `false`: somebody
+/// reads there.
+pub(super) async fn empty_log(writer: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Nobody shall wait for a long read.
+    sqlx::query("pragma busy_timeout = 100")
+        .execute(&mut *writer)
+        .await?;
+    let emptied = sqlx::query_scalar::<_, i64>("pragma wal_checkpoint(truncate)")
+        .fetch_one(&mut *writer)
+        .await;
+    sqlx::query(AssertSqlSafe(format!(
+        "pragma busy_timeout = {}",
+        BUSY.as_millis()
+    )))
+    .execute(writer)
+    .await?;
+    emptied.map(|busy| busy == 0)
+}
+
 /// A new write connection; also after an error that SQLite answered by rolling back on its own.
 pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let options = options(path)
@@ -222,7 +257,7 @@ pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", WRITER_CACHE)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("wal_autocheckpoint", log_pages(path).to_string())
         .pragma("journal_size_limit", LOG_MAX.to_string());
     options.connect().await
 }
@@ -230,7 +265,7 @@ pub(super) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         .foreign_keys(true)
         .pragma("temp_store", "memory");
     match cfg!(test) {
@@ -305,7 +340,7 @@ pub(super) fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
 }
 
 /// The same of an error of the system.
-fn system(path: &Path, error: &std::io::Error) -> StoreError {
+pub(super) fn system(path: &Path, error: &std::io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             StoreError::Unavailable(Failure::at(path, error))

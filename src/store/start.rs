@@ -7,7 +7,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{AppId, JobId, State};
-use crate::store::writer::{Memory, NO_APP, SETTLED, Seams};
+use crate::store::counter::{NO_APP, SETTLED};
+use crate::store::writer::{Memory, Seams};
 use crate::store::{pause, tokens};
 
 /// Small rows only: nothing is counted or scanned.

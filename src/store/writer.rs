@@ -6,6 +6,7 @@
 //! Not here: what each request writes (`accept`, `mark`, `finish`, `act`, `sweep`).
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::clock::{Clock, Now};
 use crate::job::{AppId, Head, IncidentWrite, JobId, Marked, Moment, NewJob, Permit, State, Steer};
 use crate::metrics::Metrics;
+use crate::store::checkpoint::{self, Beside, Checkpointer};
 use crate::store::events::{self, Hub, Told};
 use crate::store::files::Files;
 use crate::store::health::{Cause, Failure, Health};
@@ -26,18 +28,14 @@ use crate::store::script::{Arg, Asked, Script, Texts};
 use crate::store::watch::Watchers;
 use crate::store::{
     AcceptError, Accepted, Act, ActError, Acted, Finish, MonthWord, Options, Pause, PauseError,
-    StoreError, accept, act, alive, doubt, finish, fold, fresh, incidents, mark, month, pause,
-    reads, start, sweep, upload,
+    StoreError, accept, act, alive, counter, doubt, finish, fold, fresh, incidents, mark, month,
+    pause, reads, start, sweep, upload,
 };
 
 /// Requests in one transaction, at most.
 const BATCH: usize = 512;
 /// Jobs in one transaction, about at most: one request more may go over it.
 const BATCH_JOBS: usize = 2000;
-
-/// The counter of ends, which belongs to no app.
-pub(super) const SETTLED: &str = "settled";
-pub(super) const NO_APP: i64 = 0;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -268,6 +266,10 @@ pub(super) struct Writer {
     texts: Texts,
     path: PathBuf,
     files: Files,
+    beside: Arc<Beside>,
+    checkpointer: Checkpointer,
+    /// A commit failed and may stand in the log all the same.
+    has_rests: bool,
     options: Options,
     seams: Seams,
     memory: Memory,
@@ -289,10 +291,16 @@ impl Writer {
         } = opened;
         let start = start::known(&mut writer, &options.apps, &seams).await;
         let (memory, apps) = start.map_err(|error| open::unusable(&path, &error))?;
+        let files = Files::of(&path, lock)?;
+        let file = File::open(&path).map_err(|error| open::system(&path, &error))?;
+        let beside = Arc::<Beside>::default();
         Ok(Writer {
             conn: Some(writer),
             texts: Texts::default(),
-            files: Files::of(&path, lock)?,
+            files,
+            checkpointer: Checkpointer::start(&path, file, Arc::clone(&beside)),
+            beside,
+            has_rests: false,
             path,
             options,
             seams,
@@ -332,10 +340,21 @@ impl Writer {
             tokio::task::yield_now().await;
             let batch = gather(first, &mut inbox);
             self.write(batch).await;
+            self.keep_log_short().await;
         }
         self.seams.health.fell(&Failure::closing(), 0);
+        let file = self.checkpointer.end().await;
         if let Some(conn) = self.conn.take() {
             open::close(conn).await;
+        }
+        drop(file);
+    }
+
+    /// Everybody has an answer by now.
+    async fn keep_log_short(&mut self) {
+        self.beside.wrote();
+        if let Some(conn) = self.conn.as_mut().filter(|_| self.beside.take_rest()) {
+            checkpoint::bring_rest(conn).await;
         }
     }
 
@@ -372,6 +391,24 @@ impl Writer {
         if self.conn.is_none() {
             let opened = open::connect_writer(&self.path).await;
             self.conn = Some(opened.map_err(|error| Failure::of(&self.path, &error))?);
+        }
+        match self.clear_rests().await {
+            // What did not fit stands there torn, and is read by nobody.
+            Err(failure) if failure.cause != Cause::Full => Err(failure),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What SQLite wrote and could not bring to the disk stands in the log until something goes over it. A start after
+    /// a crash would take it for stored, or, behind a shorter commit, for a log that is damaged.
+    async fn clear_rests(&mut self) -> Result<(), Failure> {
+        let Some(conn) = self.conn.as_mut().filter(|_| self.has_rests) else {
+            return Ok(());
+        };
+        let emptied = open::empty_log(conn).await;
+        if emptied.map_err(|error| Failure::of(&self.path, &error))? {
+            self.has_rests = false;
+            self.files.emptied_log();
         }
         Ok(())
     }
@@ -420,11 +457,15 @@ impl Writer {
                         || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
                 });
                 self.abandon(constraint).await;
-                Err(if constraint {
-                    Trouble::Constraint(error)
-                } else {
-                    Trouble::Broken(self.seams.health.diagnose(&error).await)
-                })
+                if constraint {
+                    return Err(Trouble::Constraint(error));
+                }
+                let failure = self.seams.health.diagnose(&error).await;
+                // At once where it can be: what was refused shall not be there after a crash.
+                if failure.cause == Cause::Failing {
+                    let _ = self.ground().await;
+                }
+                Err(Trouble::Broken(failure))
             }
         }
     }
@@ -448,6 +489,7 @@ impl Writer {
             return;
         }
         drop(conn);
+        self.has_rests = true;
     }
 
     fn publish(&mut self, batch: Vec<Request>, answers: Vec<Answer>, changes: Changes) {
@@ -578,7 +620,7 @@ async fn apply(tx: &mut Tx<'_>, batch: &[Request]) -> Result<Vec<Answer>, sqlx::
         }
     }
     incidents::wake(tx).await?;
-    write_counts(tx)?;
+    counter::write(tx)?;
     events::build(tx).await?;
     let asked = std::mem::take(&mut tx.changes.asked);
     tx.script.commit().await?;
@@ -601,37 +643,6 @@ async fn prove(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     .execute(tx.conn().await?)
     .await
     .map(drop)
-}
-
-fn write_counts(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<serde_json::Value> = tx
-        .changes
-        .counts
-        .iter()
-        .filter(|(_, by)| **by != 0)
-        .map(|((app, own, state), by)| serde_json::json!([app.0, counter_name(*own, *state), by]))
-        .collect();
-    if tx.changes.settled > 0 {
-        rows.push(serde_json::json!([NO_APP, SETTLED, tx.changes.settled]));
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    tx.put(
-        "insert into counter (app, name, value)
-         select value ->> 0, value ->> 1, value ->> 2 from json_each(?1) where true
-         on conflict (app, name) do update set value = value + excluded.value",
-        &[serde_json::Value::Array(rows).to_string().into()],
-    )?;
-    Ok(())
-}
-
-fn counter_name(own: bool, state: State) -> String {
-    if own {
-        format!("own:{}", state.name())
-    } else {
-        state.name().to_owned()
-    }
 }
 
 fn reply(request: Request, answer: Answer) {

@@ -291,3 +291,20 @@ async fn an_upgrade_and_a_backup_without_room_change_nothing() {
     let copies: Vec<String> = left.filter(|name| name.contains("copy")).collect();
     assert!(copies.is_empty(), "{copies:?}");
 }
+
+/// The log of a database that is small itself: as much as all of the disk would be written to it, were it let.
+#[tokio::test]
+async fn the_log_leaves_room_on_a_small_disk() {
+    let mut house = house().await;
+    let Some(_disk) = Disk::tmpfs(&mut house) else {
+        // Only a file system of its own has so little room.
+        return;
+    };
+    house.start();
+    for n in 0..600 {
+        let text = format!("{n} {}", "x".repeat(300));
+        let later = json!({"args": {"to": DEFAULT_USERS[n % 5], "text": text}, "delay": "1h"});
+        post(&house, message(later)).await;
+    }
+    house.stop();
+}

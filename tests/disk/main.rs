@@ -7,6 +7,7 @@
 
 mod broken;
 mod full;
+mod rests;
 mod small;
 #[path = "../support/mod.rs"]
 mod support;

@@ -288,7 +288,6 @@ fn grow(bench: &Bench, lanes: u32, queued: &[u32], also: Also) -> Result<Grown, 
             goes: goes_there,
             jobs,
         })?;
-        through.push(passing(bench, &mut load, &relay, lanes)?);
         enqueue.push(taken(
             &mut load,
             &Ask::Some {
@@ -297,6 +296,12 @@ fn grow(bench: &Bench, lanes: u32, queued: &[u32], also: Also) -> Result<Grown, 
                 jobs: SOME,
             },
         )?);
+        // Afterwards: what is sent leaves a log behind that whoever comes next would be charged with.
+        through.push(match there {
+            // With so few queued those that were just taken would count for much.
+            0 => passing_few(bench, lanes, *queued)?,
+            _ => passing(bench, &mut load, &relay, lanes)?,
+        });
         there = queued + SOME;
     }
     let rates = match also.rates {
@@ -344,6 +349,19 @@ fn memory(
         busy,
         few: few(bench, lanes)?,
     })
+}
+
+/// The same in a database of its own, with so many queued.
+fn passing_few(bench: &Bench, lanes: u32, queued: u32) -> Result<Flood, BenchError> {
+    let folder = folder(&bench.folder)?;
+    let (mut load, door) = load_with_door()?;
+    let relay = Relay::start(&bench.relay, folder.path(), door, false)?;
+    hold(&mut load, &relay)?;
+    load.ask(&Ask::Fill {
+        goes: goes(&relay, lanes),
+        jobs: queued,
+    })?;
+    passing(bench, &mut load, &relay, lanes)
 }
 
 /// As much in as out, with the queue as long as it is; the relay is on hold before and afterwards.

@@ -96,7 +96,7 @@ mod tests {
     use crate::dispatch::core::{AppPlace, Told};
     use crate::dispatch::judge::{Judgement, Next};
     use crate::job::{AppId, Kind, Outcome, Priority};
-    use crate::store::LaneHead;
+    use crate::store::{LaneHead, Piece};
 
     /// One app without windows, and the bot `room`.
     fn core() -> Core {
@@ -131,9 +131,9 @@ mod tests {
     /// Reads the whole table, whose lanes have these heads.
     fn walk(core: &mut Core, table: &[Head]) {
         while let Some(walk) = core.next_walk(1000, 0) {
-            let here = |head: &&Head| head.order().0 == walk.rank && *head.lane > *walk.cursor.0;
-            let found = table.iter().filter(here).map(found).collect();
-            core.walked(&walk, found, 0);
+            let here = |head: &&Head| head.order().0 == walk.rank;
+            let lanes = table.iter().filter(here).map(found).collect();
+            core.walked(&walk, Piece { lanes, next: None }, 0);
         }
     }
 

@@ -252,7 +252,7 @@ impl Core {
         let group = self.group(app, head);
         if !self.running
             || self.waits(app, head)
-            || self.held.splits(head.app, &head.lane)
+            || self.splits(app, head)
             || self.lanes.holds(&name)
             || !self.lanes.knows_all(app)
             || !self.room(head)

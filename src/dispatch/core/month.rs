@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Core;
+use super::{Core, is_high};
 use crate::dispatch::breaker::PauseKey;
 use crate::job::month::{self, Level, Month};
 use crate::job::{Head, Kind, Reach};
@@ -68,6 +68,12 @@ impl Months {
     /// Must this job of that tenant wait for the next month?
     pub(super) fn holds(&self, tenant: usize, head: &Head) -> bool {
         !head.is_spared(self.tenants[tenant].level)
+    }
+
+    /// This job may go: may one that must wait stand before it in its lane?
+    fn splits(&self, tenant: usize, head: &Head) -> bool {
+        let first = head.tried || is_high(head);
+        self.tenants[tenant].level == Level::Reserve && !first
     }
 }
 
@@ -145,6 +151,11 @@ impl Core {
         self.held.covers(head)
             || self.months.holds(self.apps[app].tenant, head)
             || self.lanes.bots.place(app, head).is_none()
+    }
+
+    /// This job need not wait: may somebody who must stand before it in its lane?
+    pub(super) fn splits(&self, app: usize, head: &Head) -> bool {
+        self.held.splits(head.app, &head.lane) || self.months.splits(self.apps[app].tenant, head)
     }
 
     /// Is the rest of the month's calls of this app's tenant kept for `high`?
@@ -308,6 +319,7 @@ mod tests {
     use feishu_im::PauseScope;
 
     use super::*;
+    use crate::dispatch::bots::BotPlace;
     use crate::dispatch::core::AppPlace;
     use crate::dispatch::pace::Limits;
     use crate::job::{AppId, Moment, Priority};
@@ -436,6 +448,46 @@ mod tests {
         };
         check(question.clone(), true);
         check(unknown(question), true);
+    }
+
+    /// What does not count goes on, but past nobody of its lane and priority.
+    #[test]
+    fn whoever_is_held_back_is_overtaken_by_nobody_of_his_lane() {
+        let mut core = core(19);
+        core.set_bots(&[BotPlace {
+            name: String::from("room"),
+            timeout_ms: 10_000,
+        }]);
+        while let Some(walk) = core.next_walk(10, 0) {
+            core.walked(&walk, Piece::default(), NOVEMBER);
+        }
+        core.month_turns(NOVEMBER, 0);
+        let hook = |head: Head| Head {
+            kind: Kind::Webhook,
+            receiver: Some("room".into()),
+            ..head
+        };
+        let (first, second) = (normal(1, "both"), hook(normal(2, "both")));
+        let read = |core: &mut Core, head: &Head| {
+            assert_eq!(core.lanes.take_reads(), [(0, "both".into())]);
+            let lane = LaneHead {
+                app: AppId(1),
+                lane: "both".into(),
+                head: Some(head.clone()),
+                other: None,
+            };
+            core.read(vec![lane], NOVEMBER);
+            core.pick(NOVEMBER, 0)
+        };
+        core.stood(first.clone(), NOVEMBER);
+        assert!(!core.grant(&second, 0));
+        core.stood(second.clone(), NOVEMBER);
+        assert!(core.pick(NOVEMBER, 0).is_empty());
+        assert!(read(&mut core, &first).is_empty());
+        assert!(core.grant(&hook(head(3, "oc_x", Priority::High)), 0));
+        // Whoever was first is canceled.
+        core.left(vec![(AppId(1), "both".into())]);
+        assert_eq!(read(&mut core, &second), [2]);
     }
 
     /// The eighth slot of a lane is a lower priority's; not of what is kept for high.

@@ -2,8 +2,9 @@
 //!
 //! A lane whose first job is paused has no place among the lanes: it is neither looked at nor in the
 //! way, and costs nothing however many there are. It comes back by the walk that follows a resume.
-//! While only a kind is paused, a lane that is not here may have a paused job at its head: whoever
-//! comes into such a lane is not trusted to be the first, the lane is read.
+//! While only a kind is paused, or the rest of the month kept, a lane that is not here may have a job at
+//! its head that waits for that: whoever comes into such a lane is not trusted to be the first, the lane
+//! is read.
 
 use feishu_im::Api;
 
@@ -122,7 +123,7 @@ impl Core {
             if self.lanes.holds(&name) {
                 self.lanes.ask(name);
             }
-        } else if self.held.splits(head.app, &head.lane) && !self.lanes.holds(&name) {
+        } else if self.splits(app, &head) && !self.lanes.holds(&name) {
             self.lanes.ask(name);
         } else {
             self.lanes.stood(app, head, wall_ms);
@@ -133,7 +134,7 @@ impl Core {
     pub(in crate::dispatch) fn left(&mut self, lanes: Vec<(AppId, Box<str>)>) {
         for (id, lane) in lanes {
             if let Some(app) = self.app_of(id)
-                && self.held.splits(id, &lane)
+                && (self.held.splits(id, &lane) || self.is_month_kept(app))
             {
                 self.lanes.ask((app, lane));
             }

@@ -119,16 +119,31 @@ async fn by_age(
     after: Age,
     limit: u32,
 ) -> Result<(Vec<String>, Option<Cursor>), sqlx::Error> {
-    let rows = sqlx::query(
+    // Of those with the same deadline first, by a seek of its own: as one range SQLite would go through all of them,
+    // and a list may have a hundred thousand.
+    let mut rows = sqlx::query(
         "select deadline_ms, seq, app, rank, stands, lane from job
-          where state = 'queued' and deadline_ms is not null and (deadline_ms, seq) > (?1, ?2)
-          order by deadline_ms, seq limit ?3",
+          where state = 'queued' and deadline_ms is not null and deadline_ms = ?1 and seq > ?2
+          order by seq limit ?3",
     )
     .bind(after.deadline_ms)
     .bind(after.seq)
     .bind(limit)
     .fetch_all(readers)
     .await?;
+    let left = limit as usize - rows.len().min(limit as usize);
+    if left > 0 {
+        let later = sqlx::query(
+            "select deadline_ms, seq, app, rank, stands, lane from job
+              where state = 'queued' and deadline_ms is not null and deadline_ms > ?1
+              order by deadline_ms, seq limit ?2",
+        )
+        .bind(after.deadline_ms)
+        .bind(left as i64)
+        .fetch_all(readers)
+        .await?;
+        rows.extend(later);
+    }
     let last = rows.last().filter(|_| rows.len() >= limit as usize);
     let next = last.map(|row| {
         Cursor::Age(Age {

@@ -9,7 +9,6 @@ mod act;
 mod after;
 mod alive;
 mod backup;
-mod checkpoint;
 mod counter;
 mod damage;
 mod day;

@@ -6,18 +6,17 @@
 //! Not here: what each request writes (`accept`, `mark`, `finish`, `act`, `sweep`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, Now};
 use crate::job::{AppId, Head, IncidentWrite, JobId, Marked, Moment, NewJob, Permit, State, Steer};
 use crate::metrics::Metrics;
-use crate::store::checkpoint::{self, Beside, Checkpointer};
 use crate::store::events::{self, Hub, Told};
 use crate::store::files::Files;
 use crate::store::health::{Cause, Failure, Health};
@@ -36,6 +35,9 @@ use crate::store::{
 const BATCH: usize = 512;
 /// Jobs in one transaction, about at most: one request more may go over it.
 const BATCH_JOBS: usize = 2000;
+/// Why nothing is written though the disk is well again.
+const RESTS: &str =
+    "what a failed write left in its log cannot be taken out while somebody reads there";
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -266,8 +268,6 @@ pub(super) struct Writer {
     texts: Texts,
     path: PathBuf,
     files: Files,
-    beside: Arc<Beside>,
-    checkpointer: Checkpointer,
     /// A commit failed and may stand in the log all the same.
     has_rests: bool,
     options: Options,
@@ -292,14 +292,10 @@ impl Writer {
         let start = start::known(&mut writer, &options.apps, &seams).await;
         let (memory, apps) = start.map_err(|error| open::unusable(&path, &error))?;
         let files = Files::of(&path, lock)?;
-        let file = File::open(&path).map_err(|error| open::system(&path, &error))?;
-        let beside = Arc::<Beside>::default();
         Ok(Writer {
             conn: Some(writer),
             texts: Texts::default(),
             files,
-            checkpointer: Checkpointer::start(&path, file, Arc::clone(&beside)),
-            beside,
             has_rests: false,
             path,
             options,
@@ -340,21 +336,10 @@ impl Writer {
             tokio::task::yield_now().await;
             let batch = gather(first, &mut inbox);
             self.write(batch).await;
-            self.keep_log_short().await;
         }
         self.seams.health.fell(&Failure::closing(), 0);
-        let file = self.checkpointer.end().await;
         if let Some(conn) = self.conn.take() {
             open::close(conn).await;
-        }
-        drop(file);
-    }
-
-    /// Everybody has an answer by now.
-    async fn keep_log_short(&mut self) {
-        self.beside.wrote();
-        if let Some(conn) = self.conn.as_mut().filter(|_| self.beside.take_rest()) {
-            checkpoint::bring_rest(conn).await;
         }
     }
 
@@ -405,12 +390,16 @@ impl Writer {
         let Some(conn) = self.conn.as_mut().filter(|_| self.has_rests) else {
             return Ok(());
         };
-        let emptied = open::empty_log(conn).await;
-        if emptied.map_err(|error| Failure::of(&self.path, &error))? {
-            self.has_rests = false;
-            self.files.emptied_log();
+        match open::empty_log(conn).await {
+            Ok(true) => {
+                self.has_rests = false;
+                self.files.emptied_log();
+                Ok(())
+            }
+            // A long read; the log may not go before it does.
+            Ok(false) => Err(Failure::new(Cause::Busy, &self.path, &RESTS)),
+            Err(error) => Err(self.seams.health.diagnose(&error).await),
         }
-        Ok(())
     }
 
     async fn transaction(&mut self, batch: &[Request]) -> Result<(Vec<Answer>, Changes), Trouble> {
@@ -488,7 +477,8 @@ impl Writer {
             self.conn = Some(conn);
             return;
         }
-        drop(conn);
+        // Closed before the next one opens, which would else find it reading.
+        let _ = conn.close().await;
         self.has_rests = true;
     }
 

@@ -1,7 +1,7 @@
 //! Finds lanes that are not here: walks over the table, lane after lane, one for each app and rank.
 //!
 //! A round goes by name and meets all lanes. In a round of more than one piece most pieces go by the age of the jobs
-//! instead, as long as they find lanes that come in: whoever waits longest is found first then, and what is read and
+//! instead, as long as they find lanes that come in: whoever waits longest is found sooner then, and what is read and
 //! written together lies together in the table. Nothing is concluded from those.
 //! A walk goes on while it may find a lane that has room; then it rests where it is. What has no room
 //! is looked at all the same, one piece a second over all: what was known of it may have changed.
@@ -19,6 +19,9 @@ const SLOW_MS: i64 = 1000;
 
 /// Pieces by age between two by name, which alone bring a round to its end.
 const AGED: u32 = 7;
+/// Pieces by age in a row that may bring in less than half of what they read: the oldest jobs may be those that are
+/// here, and somebody else's, for as long as the window is.
+const UNPAID: u32 = 16;
 
 /// A walk over the lanes of one app and rank.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(super) struct Ring {
     age: Option<Age>,
     /// Pieces by age until the next one by name.
     aged: u32,
+    /// Of the last pieces by age, how many found too few.
+    unpaid: u32,
     /// What this round looks for; nothing: none is under way.
     looking: Outside,
     /// What was left out since it began: for the next one.
@@ -44,6 +49,7 @@ impl Default for Ring {
             cursor: Cursor::default(),
             age: None,
             aged: 0,
+            unpaid: 0,
             looking: Outside::default(),
             outside: Outside::anybody(),
             reading: false,
@@ -64,6 +70,7 @@ impl Ring {
         self.cursor = Cursor::default();
         self.age = None;
         self.aged = 0;
+        self.unpaid = 0;
     }
 
     /// Where its next piece begins.
@@ -219,9 +226,12 @@ impl Lanes {
             }
             (Cursor::Name(_), None) => ring.begin_again(),
             (Cursor::Age(_), next) => {
-                let pays = came >= walk.limit / 2;
+                ring.unpaid = match came >= walk.limit / 2 {
+                    true => 0,
+                    false => ring.unpaid + 1,
+                };
                 ring.age = match next {
-                    Some(Cursor::Age(age)) if pays => Some(age),
+                    Some(Cursor::Age(age)) if ring.unpaid <= UNPAID => Some(age),
                     Some(_) | None => None,
                 };
             }
@@ -300,7 +310,7 @@ mod tests {
     fn round(lanes: &mut Lanes, table: &[Head]) -> String {
         let mut went = String::new();
         while let Some(walk) = lanes.next_walk(4, 0, |_| false) {
-            assert!(went.len() < 100, "it never ends: {went}");
+            assert!(went.len() < 200, "it never ends: {went}");
             if walk.rank == 2 {
                 went.push(match walk.cursor {
                     Cursor::Name(_) => 'n',
@@ -317,8 +327,8 @@ mod tests {
     #[test]
     fn a_long_round_goes_by_age_while_that_finds_somebody_and_ends_by_name() {
         let mut lanes = Lanes::new(1);
-        // Four by name, which are the newest; 28 by age; four by name; of the last pieces by age one still finds four.
-        assert_eq!(round(&mut lanes, &table(40)), "naaaaaaanaannnnnnnnn");
+        // Four by name, which are the newest; 28 by age; four by name; one more by age, until there is none.
+        assert_eq!(round(&mut lanes, &table(40)), "naaaaaaanaaaannnnnnnnn");
         assert_eq!(lanes.len(), 40);
     }
 
@@ -339,14 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn a_short_round_and_one_whose_lanes_are_here_go_by_name() {
+    fn a_short_round_goes_by_name_and_one_whose_lanes_are_here_soon_does() {
         let mut lanes = Lanes::new(1);
         assert_eq!(round(&mut lanes, &table(3)), "n");
-        let (mut lanes, table) = (Lanes::new(1), table(40));
-        for head in &table[..20] {
+        let (mut lanes, table) = (Lanes::new(1), table(400));
+        for head in &table[..200] {
             lanes.put((0, head.lane.clone()), head.clone(), None, 0);
         }
-        assert_eq!(round(&mut lanes, &table), "nannnnnnnnnn");
-        assert_eq!(lanes.len(), 40);
+        // Fifty pieces by age would be for nothing: seventeen are.
+        let aged = format!("n{0}n{0}naaa", "a".repeat(7));
+        assert_eq!(round(&mut lanes, &table), aged + &"n".repeat(98));
+        assert_eq!(lanes.len(), 400);
     }
 }

@@ -230,8 +230,11 @@ pub(crate) fn short(figure: f64) -> String {
     }
 }
 
-/// How far runs lie apart, as a share of their median; nothing where that is 0.
+/// How far runs lie apart, as a share of their median; nothing where that is 0, or where there is one run.
 pub(crate) fn spread(figures: &[f64]) -> String {
+    if figures.len() < 2 {
+        return String::new();
+    }
     let (least, most) = figures.iter().fold((f64::MAX, f64::MIN), |(a, b), one| {
         (a.min(*one), b.max(*one))
     });

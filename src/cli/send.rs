@@ -53,7 +53,7 @@ pub(super) struct Send {
     /// App to send as; else the first in the config
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// The same again under one key is the same job; another is refused
+    /// The same under one key is one job; another is refused
     #[arg(long)]
     key: Option<String>,
     /// high, normal or low

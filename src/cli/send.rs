@@ -53,7 +53,7 @@ pub(super) struct Send {
     /// App to send as; else the first in the config
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// The same under one key is one job; another is refused
+    /// Same key, same job; another under it is refused
     #[arg(long)]
     key: Option<String>,
     /// high, normal or low
